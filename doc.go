@@ -1,0 +1,3 @@
+// Package connhygiene is the landing page of five small packages that keep
+// connections healthy; it holds no code.
+package connhygiene
