@@ -1,3 +1,34 @@
 // Package connhygiene is the landing page of five small packages that keep
-// connections healthy; it holds no code.
+// connections healthy: between an agent and its server, between a server and
+// its identity provider, between a pool and its database. It holds no code.
+//
+// When a server restarts, every agent loses its stream at once and comes back
+// at once. Each return costs a lookup, each lookup a database connection;
+// time-outs become retries, and retries time-outs. Each package cures one link
+// of that chain and stands alone.
+//
+// # Use X when Y
+//
+//   - [github.com/connhygiene/connhygiene/backoff]: a client comes back to a
+//     server, alone or as one of thousands, or a server has to say "not now"
+//   - [github.com/connhygiene/connhygiene/ttlcache]: a server asks an identity
+//     provider about credentials, and must survive floods, stampedes and outages
+//   - [github.com/connhygiene/connhygiene/transport]: an HTTP client should keep
+//     its connections, and a test should prove that it does
+//   - [github.com/connhygiene/connhygiene/listener]: a server must be ready before
+//     it is open, and no client may break its Accept
+//   - [github.com/connhygiene/connhygiene/dbpool]: a database/sql pool should
+//     neither thrash nor storm its server, and somebody asks how large it may be
+//
+// Fixtures for one's own tests are in listener/listenertest,
+// transport/transporttest and dbpool/dbpooltest; the first two work inside a
+// testing/synctest bubble, and so does everything else, since the packages know
+// no clock but package time.
+//
+// # The storm
+//
+// The command examples/storm plays the incident on one machine, before and
+// after, with real TCP, net/http and database/sql:
+//
+//	go run github.com/connhygiene/connhygiene/examples/storm@latest
 package connhygiene
