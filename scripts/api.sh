@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Compares the exported API with that of the last tag. Before v1 a change that
+# breaks users must be announced in the CHANGELOG as "Breaking:"; from v1 on it fails.
+. "$(dirname "$0")/lib.sh"
+scratch
+
+tag=$(git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null) || {
+	echo "no tag yet: no API to compare with"
+	exit 0
+}
+ours=github.com/connhygiene/connhygiene
+git archive --format=tar --prefix=old/ "$tag" | tar -x -C "$tmp"
+(cd "$tmp/old" && tool apidiff -m -w "$tmp/api" "$ours") || fail "apidiff cannot read $tag"
+broken=$(tool apidiff -m -incompatible "$tmp/api" "$ours") || fail "apidiff"
+
+if [ -z "$broken" ]; then
+	echo "compatible with $tag"
+	exit 0
+fi
+printf 'incompatible with %s:\n%s\n' "$tag" "$broken"
+unreleased=$(awk '/^## \[/ {on = /\[Unreleased\]/} on' CHANGELOG.md)
+case $tag in
+v0.*) grep -q 'Breaking:' <<<"$unreleased" || fail "breaks users of $tag: announce it in the CHANGELOG as 'Breaking:'" ;;
+*) fail "breaks users of $tag" ;;
+esac

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Builds every example and plays a small storm, the program a newcomer runs first.
+. "$(dirname "$0")/lib.sh"
+scratch
+
+for module in $(modules); do
+	case $module in . | ./examples/*) ;; *) continue ;; esac
+	packages=./...
+	[ "$module" = . ] && packages=./examples/...
+	echo "-- build $module"
+	mkdir -p "$tmp/bin"
+	(cd "$module" && go build -o "$tmp/bin/" "$packages") || fail "an example does not build in module $module"
+done
+
+echo "-- storm -json"
+go run ./examples/storm -agents 60 -capacity 60 -outage 1s -arms gate,planned -json >"$tmp/storm.json" ||
+	fail "go run ./examples/storm"
+go -C tools run ./stormcheck gate planned <"$tmp/storm.json" || fail "what storm -json writes"
+
+# refuse wants one line that names the flag, and exit status 2.
+refuse() {
+	status=0
+	timeout 20 "$tmp/bin/storm" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
+	[ $status -eq 2 ] || fail "storm $*: exit status $status, want 2"
+	[ ! -s "$tmp/out" ] || fail "storm $*: wrote to standard output: $(head -1 "$tmp/out")"
+	if [ "$(wc -l <"$tmp/err")" -ne 1 ] || ! grep -q -e "$1" "$tmp/err"; then
+		fail "storm $*: want one line that names $1, not: $(cat "$tmp/err")"
+	fi
+	cat "$tmp/err"
+}
+
+echo "-- storm with impossible flags"
+refuse -agents -1
+refuse -capacity 0
+refuse -outage 24h
+refuse -deadline -1s
+refuse -arms nobody

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Tests the nested modules against the real services: PostgreSQL, PgBouncer,
+# nginx, curl (scripts/install.sh installs them). A service that is missing skips
+# its tests when a person runs them; here a skip is a failure.
+. "$(dirname "$0")/lib.sh"
+
+export CONNHYGIENE_SERVICES=required
+PATH=$PATH:/usr/sbin:/sbin
+scratch
+
+[ -f internal/integration/go.mod ] || fail "internal/integration is gone: no test with real services"
+
+for module in $(modules); do
+	case $module in . | ./tools) continue ;; esac
+	echo "-- $module"
+	(cd "$module" && go build -o /dev/null ./...) || fail "go build in module $module"
+	status=0
+	(cd "$module" && go test -v -count=1 -timeout 15m ./...) >"$tmp/log" 2>&1 || status=$?
+	grep -vE '^ *=== (RUN|PAUSE|CONT|NAME)|\[no test files\]$' "$tmp/log" || true
+	[ $status -eq 0 ] || fail "go test ./... in module $module"
+	if skipped=$(grep -E '^ *--- SKIP' "$tmp/log"); then
+		fail "skipped in module $module: $skipped"
+	fi
+	if [ "$module" = ./internal/integration ] && ! grep -q '^--- PASS' "$tmp/log"; then
+		fail "no test ran in module $module"
+	fi
+done
