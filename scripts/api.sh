@@ -4,10 +4,11 @@
 . "$(dirname "$0")/lib.sh"
 scratch
 
-tag=$(git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null) || {
+tag=$(git -c versionsort.suffix=- tag --merged HEAD --list 'v[0-9]*' --sort=-v:refname | sed -n 1p)
+if [ -z "$tag" ]; then
 	echo "no tag yet: no API to compare with"
 	exit 0
-}
+fi
 ours=github.com/connhygiene/connhygiene
 git archive --format=tar --prefix=old/ "$tag" | tar -x -C "$tmp"
 (cd "$tmp/old" && tool apidiff -m -w "$tmp/api" "$ours") || fail "apidiff cannot read $tag"

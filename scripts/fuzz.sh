@@ -9,14 +9,19 @@
 scratch
 
 count=${FUZZ_COUNT:-3000}
-targets=$(grep -rE --include='*_test.go' '^func Fuzz[A-Z]' backoff ttlcache transport listener dbpool internal examples |
-	sed -E 's|/[^/]*_test\.go:func (Fuzz[A-Za-z0-9_]*).*| \1|') || fail "no fuzz test found"
-while read -r dir name; do
-	status=0
-	go test -run '^$' -fuzz "^$name\$" -fuzztime "${count}x" -timeout 5m "./$dir" >"$tmp/log" 2>&1 </dev/null || status=$?
-	if [ $status -ne 0 ]; then
-		cat "$tmp/log"
-		fail "$name in $dir"
-	fi
-	printf '%-40s %s\n' "$dir $name" "$(grep '^fuzz: elapsed' "$tmp/log" | tail -1)"
-done <<<"$targets"
+found=0
+for package in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./...); do
+	dir=.${package#"$root"}
+	# shellcheck disable=SC2013
+	for name in $(sed -nE 's/^func (Fuzz[A-Z][A-Za-z0-9_]*)\(.*/\1/p' "$dir"/*_test.go); do
+		found=$((found + 1))
+		status=0
+		go test -run '^$' -fuzz "^$name\$" -fuzztime "${count}x" -timeout 5m "$dir" >"$tmp/log" 2>&1 || status=$?
+		if [ $status -ne 0 ]; then
+			cat "$tmp/log"
+			fail "$name in $dir"
+		fi
+		printf '%-45s %s\n' "$dir $name" "$(grep '^fuzz: elapsed' "$tmp/log" | tail -1)"
+	done
+done
+[ $found -gt 0 ] || fail "no fuzz test found"
