@@ -1,0 +1,17 @@
+// Package integration holds the packages of this repository against the peers
+// that they meet in production: PostgreSQL, PgBouncer, nginx and curl, as Debian
+// packages them. It has no code of its own, and it is a module of its own, so
+// that nobody who imports a package inherits a database driver.
+//
+//	apt-get install postgresql pgbouncer nginx curl
+//	go -C internal/integration test -v ./...
+//
+// Each test starts what it needs in a private directory and on a free port of
+// the loopback interface, as an ordinary user, and stops it before it ends. A
+// service that is not installed skips its tests, unless the environment variable
+// CONNHYGIENE_SERVICES is "required": then it fails them. Tests run on Linux only.
+//
+// The machine that runs them is shared and noisy. So every bound is a ratio of two
+// figures of one run, both are logged, and a comparison that fails is measured
+// again before it counts.
+package integration
