@@ -1,0 +1,195 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// The bounds of Go 1.27's own draining, so that both releases do the same.
+const (
+	drainBytes = 256 << 10
+	drainTime  = 50 * time.Millisecond
+)
+
+// A body is what the caller reads and closes. Close may be called beside Read.
+type body struct {
+	x        *exchange
+	resp     *http.Response
+	rc       io.ReadCloser
+	stays    bool // closing it unread would cost an HTTP/1 connection that could stay
+	shutOnce sync.Once
+	shutErr  error
+
+	mu      sync.Mutex // guards the fields below
+	left    int64      // of the answer's length; -1 if that is unknown
+	reading int
+	end     error // what Read ended with
+	closed  bool
+}
+
+func (b *body) init(x *exchange, resp *http.Response) {
+	b.x, b.resp, b.rc, b.left = x, resp, resp.Body, resp.ContentLength
+	b.stays = resp.ProtoMajor < 2 && !resp.Close && !x.req.Close
+	if resp.Uncompressed {
+		b.left = -1
+	}
+}
+
+// Read reads from the answer's body.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.reading++
+	b.mu.Unlock()
+
+	n, err := b.rc.Read(p)
+
+	b.mu.Lock()
+	b.reading--
+	ended := b.readLocked(n, err)
+	b.mu.Unlock()
+	if err == nil {
+		return n, nil
+	}
+	if err != io.EOF {
+		err = b.x.explain(err)
+	} else if ended {
+		b.x.over(b.resp)
+	}
+	return n, err
+}
+
+// readLocked keeps account of a Read, and reports whether it is the one that
+// ended the body.
+func (b *body) readLocked(n int, err error) bool {
+	if b.left >= 0 {
+		b.left = max(b.left-int64(n), 0)
+	}
+	if err == nil || b.end != nil {
+		return false
+	}
+	b.end = err
+	return true
+}
+
+// Close closes the body. What an HTTP/1 body has left is read first, within
+// DrainBytes and DrainTime, unless it is known to be too much.
+func (b *body) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	unread, left, busy := b.end == nil, b.left, b.reading > 0
+	b.mu.Unlock()
+
+	if unread && b.stays {
+		if busy || !b.drain(left) {
+			b.x.host.abandoned.Add(1)
+			return b.abandon()
+		}
+		b.x.host.drained.Add(1)
+	}
+	err := b.shut()
+	b.x.scope.finish(false)
+	return err
+}
+
+// drain reads what is left, and reports whether that was all.
+func (b *body) drain(left int64) bool {
+	r := b.x.reuse
+	limit := r.drainBytes()
+	if limit < 0 || left > limit {
+		return false
+	}
+	limit = min(limit, math.MaxInt64-1)
+	timer := time.AfterFunc(r.drainTime(), b.interrupt)
+	defer timer.Stop()
+	rest := &rest{body: b}
+	n, _ := io.CopyN(io.Discard, rest, limit+1) // one more, to see the end after limit
+	b.x.host.drainedBytes.Add(uint64(n))
+	if rest.eof {
+		b.x.over(b.resp)
+	}
+	return rest.eof
+}
+
+// interrupt ends a Read of drain. It ends the request's context and not the
+// body: net/http had a deadlock of Close beside Read (golang/go#81404). A Base
+// that does not honour its context is left the half of DrainTime.
+func (b *body) interrupt() {
+	b.x.scope.end(errAbandoned)
+	time.AfterFunc(b.x.reuse.drainTime()/2, func() { _ = b.shut() })
+}
+
+// abandon closes the body and its connection. The context ends first, so that
+// Go 1.27 does not drain behind our back.
+func (b *body) abandon() error {
+	b.x.scope.end(errAbandoned)
+	err := b.shut()
+	if errors.Is(err, errAbandoned) || errors.Is(err, context.Canceled) {
+		return nil // that was us
+	}
+	return err
+}
+
+func (b *body) shut() error {
+	b.shutOnce.Do(func() { b.shutErr = b.rc.Close() })
+	return b.shutErr
+}
+
+// rest reads on where the caller stopped. Once interrupted it ends, even if the
+// body would go on for ever with neither a byte nor an error.
+type rest struct {
+	*body
+	eof bool
+}
+
+func (r *rest) Read(p []byte) (int, error) {
+	if r.x.scope.ended() {
+		return 0, errAbandoned
+	}
+	n, err := r.rc.Read(p)
+	r.eof = err == io.EOF
+	return n, err
+}
+
+// DrainClose closes a body after reading what is left of it, 256 KiB and 50ms at
+// most, so that its HTTP/1 connection can be used again. It is for code whose
+// client has no [Reuse], which does the same at Close and better: it knows the
+// length before it starts, and leaves HTTP/2 bodies unread. A nil rc is fine,
+// and one that can be written to, as after an upgrade, is closed without reading.
+// The error is that of Close.
+//
+// A Read that is still waiting after 50ms is ended by Close; on Go 1.27.0 and
+// 1.27.1 that can hang (golang/go#81404).
+func DrainClose(rc io.ReadCloser) error {
+	if rc == nil {
+		return nil
+	}
+	switch rc.(type) {
+	case *body, io.Writer:
+		return rc.Close()
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.CopyN(io.Discard, rc, drainBytes+1)
+	}()
+	timer := time.NewTimer(drainTime)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+	}
+	return rc.Close()
+}

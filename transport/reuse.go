@@ -1,0 +1,124 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Reuse is an http.RoundTripper that makes resp.Body.Close enough to keep the
+// connection: what is left of a body is read before it is closed, if that is
+// cheaper than a new connection. The zero value is ready. A Reuse must not be
+// copied, nor its fields changed after the first use; its methods may be called
+// from any number of goroutines.
+//
+//	client := &http.Client{Transport: &transport.Reuse{}}
+type Reuse struct {
+	// Base sends the requests. Nil means New(100), made at the first use.
+	// Base must honour the context of a request, as *http.Transport does: giving
+	// up a stalled body and Timeout end it. What Stats says of connections it
+	// learns through net/http/httptrace.
+	Base http.RoundTripper
+
+	// DrainBytes is how much of an HTTP/1 body Close reads so that the connection
+	// can be used again. A body with more left, where its length is known, is
+	// closed at once. Zero means 256 KiB: what net/http's server and, from Go 1.27
+	// on, its client read as well, and below the break-even of 512 KiB (with TLS
+	// 1 MiB) measured on a loopback interface. Negative means nothing is read.
+	DrainBytes int64
+
+	// DrainTime is how long Close reads at most. Zero means 50ms, as in Go 1.27.
+	// Negative means nothing is read.
+	DrainTime time.Duration
+
+	// Timeout ends the whole exchange, the body included, like
+	// http.Client.Timeout, which costs 12 allocations more on a transport that is
+	// wrapped. It is counted for each request, so for each redirect anew. The
+	// error is a net.Error whose Timeout method reports true, and Is
+	// context.DeadlineExceeded. A connection that was upgraded (status 101)
+	// outlives it. Zero or negative means no limit.
+	Timeout time.Duration
+
+	once  sync.Once
+	base  http.RoundTripper // Base, or what stands in for it
+	own   bool              // base is an *http.Transport, whose use of contexts is known
+	hosts hosts
+	idle  sync.Pool // of *ending
+}
+
+var _ http.RoundTripper = (*Reuse)(nil)
+
+func (r *Reuse) setup() {
+	r.base = r.Base
+	if r.base == nil {
+		r.base = New(100)
+	}
+	_, r.own = r.base.(*http.Transport)
+}
+
+// RoundTrip sends req through Base and returns its answer. Base sees a copy of
+// req; the answer's Body is replaced, unless there is none or it can be written
+// to, as after an upgrade. If Base returns both an answer and an error, the
+// answer is closed; if it returns neither, that is an error.
+func (r *Reuse) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.once.Do(r.setup)
+	host := r.hosts.of(req)
+	host.requests.Add(1)
+	x := newExchange(r, host, req)
+	resp, err := x.roundTrip()
+	if err != nil {
+		host.failed.Add(1)
+		return nil, err
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections closes the idle connections of Base, if it can.
+func (r *Reuse) CloseIdleConnections() {
+	r.once.Do(r.setup)
+	if base, ok := r.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
+// Unwrap returns Base, or the transport that stands in for a nil one.
+func (r *Reuse) Unwrap() http.RoundTripper {
+	r.once.Do(r.setup)
+	return r.base
+}
+
+func (r *Reuse) drainBytes() int64 {
+	switch {
+	case r.DrainTime < 0 || r.DrainBytes < 0:
+		return -1
+	case r.DrainBytes == 0:
+		return drainBytes
+	}
+	return r.DrainBytes
+}
+
+func (r *Reuse) drainTime() time.Duration {
+	if r.DrainTime == 0 {
+		return drainTime
+	}
+	return r.DrainTime
+}
+
+// A timeoutError says that Timeout ended an exchange, and what broke off.
+type timeoutError struct {
+	limit time.Duration
+	err   error
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("transport: no end within %v: %v", e.limit, e.err)
+}
+
+// Timeout and Temporary make it a net.Error.
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }
+func (e *timeoutError) Unwrap() []error { return []error{errTimeout, e.err} }
+
+var errAbandoned = errors.New("transport: body closed before its end")
