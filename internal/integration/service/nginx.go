@@ -80,7 +80,7 @@ func (n *Nginx) Reload() {
 // it served and over how many connections.
 func (n *Nginx) Counts() (requests, connections int) {
 	n.tb.Helper()
-	if err := n.process.stop(syscall.SIGQUIT); err != nil {
+	if err := n.process.stop(syscall.SIGTERM); err != nil {
 		n.tb.Fatal(err)
 	}
 	log, err := os.ReadFile(n.dir + "/requests.log")

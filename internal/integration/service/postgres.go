@@ -92,18 +92,20 @@ func (p *Postgres) Connects() int {
 	return p.former + p.process.log.count("connection authorized: ")
 }
 
-// Restart ends all connections and starts the server again on the same port, as
-// "pg_ctl restart -m fast" does. It may be called from any goroutine, by one at a
-// time, and returns when the server accepts connections.
-func (p *Postgres) Restart() error {
-	if err := p.process.stop(syscall.SIGINT); err != nil {
-		return err
-	}
-	p.former = p.Connects()
+// Stop ends all connections and the server, as "pg_ctl stop -m fast" does. Stop and
+// Start belong to one goroutine at a time.
+func (p *Postgres) Stop() error {
+	return p.process.stop(syscall.SIGINT)
+}
+
+// Start starts a stopped server again, on the same port. It returns when the server
+// accepts connections.
+func (p *Postgres) Start() error {
+	former := p.Connects()
 	next, err := p.program(p.Port).start()
 	if err != nil {
 		return err
 	}
-	p.process = next
+	p.process, p.former = next, former
 	return next.ready(postgresReady, 1)
 }

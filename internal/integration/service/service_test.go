@@ -22,7 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func startAll(t *testing.T) []string {
 	t.Helper()
 	p := service.StartPostgres(t, 20)
-	require.NoError(t, p.Restart())
+	require.NoError(t, p.Stop())
+	require.NoError(t, p.Start())
 	require.Equal(t, 1, p.Connects(), "its own connection creates the user")
 	b := service.StartPgBouncer(t, p, service.PgBouncerConfig{Tenants: 2, PoolSize: 1, MaxConnections: 1})
 	n := service.StartNginx(t, "return 204;")
