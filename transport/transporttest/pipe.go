@@ -180,6 +180,7 @@ type deadline struct {
 	of     *direction
 	passed bool
 	timer  *time.Timer
+	serial int // of the timer: one that fired as it was replaced must not count
 }
 
 func (l *deadline) set(t time.Time) {
@@ -188,23 +189,21 @@ func (l *deadline) set(t time.Time) {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-	l.timer = nil
+	l.serial++
 	wait := time.Until(t)
 	l.passed = !t.IsZero() && wait <= 0
 	l.of.changed.Broadcast()
 	if t.IsZero() || l.passed {
 		return
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(wait, func() { l.pass(timer) })
-	l.timer = timer
+	serial := l.serial
+	l.timer = time.AfterFunc(wait, func() { l.pass(serial) })
 }
 
-// pass is for the timer that is set, not for one that fired as it was stopped.
-func (l *deadline) pass(timer *time.Timer) {
+func (l *deadline) pass(serial int) {
 	l.of.mu.Lock()
 	defer l.of.mu.Unlock()
-	if l.timer == timer {
+	if l.serial == serial {
 		l.passed = true
 		l.of.changed.Broadcast()
 	}
