@@ -59,9 +59,11 @@ func (b *body) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF {
+	switch {
+	case err != io.EOF:
+		b.x.leave(true)
 		err = b.x.explain(err)
-	} else if ended {
+	case ended:
 		b.x.over(b.resp)
 	}
 	return n, err
@@ -100,6 +102,7 @@ func (b *body) Close() error {
 		b.x.host.drained.Add(1)
 	}
 	err := b.shut()
+	b.x.leave(false)
 	b.x.scope.finish(false)
 	return err
 }
@@ -136,6 +139,7 @@ func (b *body) interrupt() {
 func (b *body) abandon() error {
 	b.x.scope.end(errAbandoned)
 	err := b.shut()
+	b.x.leave(false)
 	if errors.Is(err, errAbandoned) || errors.Is(err, context.Canceled) {
 		return nil // that was us
 	}

@@ -18,36 +18,68 @@ type exchange struct {
 	req   http.Request
 	scope scope
 	body  body
+	aging *aging // nil without MaxConnAge
+
+	connecting, inFlight bool // the gate's
 }
 
 func newExchange(r *Reuse, h *host, req *http.Request) *exchange {
 	x := &exchange{reuse: r, host: h, orig: req}
 	x.scope.parent = req.Context()
 	x.scope.idle = &r.idle
-	if httptrace.ContextClientTrace(x.scope.parent) == nil {
+	switch {
+	case r.MaxConnAge > 0:
+		x.scope.parent = httptrace.WithClientTrace(x.scope.parent, x.hooks())
+	case httptrace.ContextClientTrace(x.scope.parent) == nil:
 		x.scope.trace = h.trace
-	} else { // both sets of hooks have to run
+	default: // both sets of hooks have to run
 		x.scope.parent = httptrace.WithClientTrace(x.scope.parent, h.hooks())
 	}
 	x.req = *req.WithContext(&x.scope)
 	return x
 }
 
-func (x *exchange) roundTrip() (*http.Response, error) {
-	if x.reuse.Timeout > 0 {
-		x.scope.endIn(x.reuse.Timeout)
+// hooks are those of an exchange that may end its connection.
+func (x *exchange) hooks() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{GotConn: x.gotConn, WroteHeaders: x.wroteHeaders}
+}
+
+func (x *exchange) wroteHeaders() {
+	x.reuse.ages.settle(x.aging)
+	if x.host.gate != nil {
+		x.host.gate.connected(x, false)
 	}
-	resp, err := x.reuse.base.RoundTrip(&x.req)
+}
+
+func (x *exchange) roundTrip() (*http.Response, error) {
+	r := x.reuse
+	if r.Timeout > 0 {
+		x.scope.endIn(r.Timeout)
+	}
+	if x.host.gate != nil {
+		if err := x.host.gate.enter(x); err != nil {
+			if x.req.Body != nil {
+				_ = x.req.Body.Close()
+			}
+			return nil, x.fail(err)
+		}
+	}
+	if r.MaxConnAge > 0 {
+		x.startAging()
+		defer x.stopAging()
+	}
+	resp, err := r.base.RoundTrip(&x.req)
 	switch {
-	case err != nil && resp != nil && resp.Body != nil:
-		_ = resp.Body.Close()
 	case err == nil && resp == nil:
-		err = fmt.Errorf("transport: Base (%T) returned neither an answer nor an error", x.reuse.base)
+		err = fmt.Errorf("transport: Base (%T) returned neither an answer nor an error", r.base)
+	case err == nil && r.MaxConnAge > 0 && !r.own && !r.reported.Load():
+		err = r.errUnreported()
 	}
 	if err != nil {
-		err = x.explain(err)
-		x.scope.end(context.Canceled)
-		return nil, err
+		if resp != nil && resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		return nil, x.fail(err)
 	}
 	x.accept(resp)
 	return resp, nil
@@ -58,10 +90,15 @@ func (x *exchange) accept(resp *http.Response) {
 	if resp.Request == nil || resp.Request == &x.req {
 		resp.Request = x.orig
 	}
+	if x.host.gate != nil {
+		x.host.gate.connected(x, false)
+		x.host.gate.answered(resp.ProtoMajor)
+	}
 	_, writable := resp.Body.(io.Writer)
 	switch {
 	case writable || resp.StatusCode == http.StatusSwitchingProtocols:
 		x.scope.disarm() // the caller's connection now, for as long as it likes
+		x.leave(false)
 	case resp.Body == nil || resp.Body == http.NoBody:
 		x.over(resp)
 	default:
@@ -72,6 +109,7 @@ func (x *exchange) accept(resp *http.Response) {
 
 // over frees what an exchange holds once its answer was read to the end.
 func (x *exchange) over(resp *http.Response) {
+	x.leave(false)
 	switch {
 	case resp.ProtoMajor < 2:
 		x.scope.finish(x.reuse.own)
@@ -82,7 +120,22 @@ func (x *exchange) over(resp *http.Response) {
 	}
 }
 
-// explain says of an error that it was Timeout which caused it.
+// fail frees what an exchange holds that has no answer. It says of the error
+// whether it was Timeout which caused it.
+func (x *exchange) fail(err error) error {
+	err = x.explain(err)
+	x.leave(true)
+	x.scope.end(context.Canceled)
+	return err
+}
+
+// leave says that the exchange is over, or no longer about the connection.
+func (x *exchange) leave(failed bool) {
+	if x.host.gate != nil {
+		x.host.gate.left(x, failed)
+	}
+}
+
 func (x *exchange) explain(err error) error {
 	if x.scope.timedOut() {
 		return &timeoutError{limit: x.reuse.Timeout, err: err}

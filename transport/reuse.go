@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,11 +34,34 @@ type Reuse struct {
 	// Negative means nothing is read.
 	DrainTime time.Duration
 
+	// MaxConnAge is how old a connection may become. One that is older is retired
+	// by its next request, which asks the server for its end ("Connection: close";
+	// over HTTP/2 the requests in flight on it go on): no request fails, and none
+	// has to wait for it. So connections follow a changed DNS answer, and spread
+	// over the servers behind a load balancer. The age counts from the first
+	// request. A request that has a Connection or Upgrade header retires nothing.
+	// Base must report its connections to net/http/httptrace: if it did not, the
+	// first RoundTrip fails. Zero or negative means no limit.
+	MaxConnAge time.Duration
+
+	// Jitter is the share of MaxConnAge that is random, so that connections that
+	// were opened together are not retired together: an age is drawn from
+	// (MaxConnAge*(1-Jitter), MaxConnAge] for each. Zero means 0.25, negative none,
+	// more than 1 counts as 1.
+	Jitter float64
+
+	// ColdStart lets one request open the connection to a host that has none,
+	// while others wait for it: over HTTP/2, 64 first requests open one connection
+	// and not 64. A request waits for 300ms at most, and not at all once a host is
+	// known to speak HTTP/1, where each needs a connection of its own, nor for the
+	// hosts that Hosts calls other.
+	ColdStart bool
+
 	// Timeout ends the whole exchange, the body included, like
 	// http.Client.Timeout, which costs 12 allocations more on a transport that is
 	// wrapped. It is counted for each request, so for each redirect anew. The
 	// error is a net.Error whose Timeout method reports true, and Is
-	// context.DeadlineExceeded. A connection that was upgraded (status 101)
+	// context.DeadlineExceeded. The wait for ColdStart counts. A connection that was upgraded (status 101)
 	// outlives it. Zero or negative means no limit.
 	Timeout time.Duration
 
@@ -46,6 +70,9 @@ type Reuse struct {
 	own   bool              // base is an *http.Transport, whose use of contexts is known
 	hosts hosts
 	idle  sync.Pool // of *ending
+	ages  ages
+
+	reported atomic.Bool // base has told of a connection, for MaxConnAge
 }
 
 var _ http.RoundTripper = (*Reuse)(nil)
@@ -64,7 +91,7 @@ func (r *Reuse) setup() {
 // answer is closed; if it returns neither, that is an error.
 func (r *Reuse) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.once.Do(r.setup)
-	host := r.hosts.of(req)
+	host := r.hosts.of(req, r.ColdStart)
 	host.requests.Add(1)
 	x := newExchange(r, host, req)
 	resp, err := x.roundTrip()

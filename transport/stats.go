@@ -37,6 +37,13 @@ type Stats struct {
 	// of its connection: more was left than DrainBytes, it came slower than
 	// DrainTime, or another goroutine was reading.
 	Abandoned uint64
+
+	// Retired counts connections that reached MaxConnAge and were ended by their
+	// next request.
+	Retired uint64
+
+	// Waited counts requests that ColdStart made wait for another's connection.
+	Waited uint64
 }
 
 // ReuseRatio returns the share of connections given to requests that had carried
@@ -56,6 +63,8 @@ func (s *Stats) add(o Stats) {
 	s.Drained += o.Drained
 	s.DrainedBytes += o.DrainedBytes
 	s.Abandoned += o.Abandoned
+	s.Retired += o.Retired
+	s.Waited += o.Waited
 }
 
 // Stats returns the counts of all hosts together.
@@ -72,8 +81,8 @@ func (r *Reuse) Stats() Stats {
 // under "other", so that a crawler does not grow without bound.
 func (r *Reuse) Hosts() iter.Seq2[string, Stats] {
 	return func(yield func(string, Stats) bool) {
-		for _, h := range r.hosts.all() {
-			if !yield(h.name, h.stats()) {
+		for name, s := range r.hosts.stats() {
+			if !yield(name, s) {
 				return
 			}
 		}
@@ -88,76 +97,90 @@ const (
 
 // hosts finds the host of a request.
 type hosts struct {
-	mu     sync.RWMutex // guards the fields below
-	byName map[string]*host
-	other  *host
+	mu    sync.RWMutex // guards the fields below
+	known map[hostKey]*host
+	other *host
 }
 
-func (s *hosts) of(req *http.Request) *host {
-	name := ""
+// A hostKey tells hosts apart. Their connections differ by scheme too.
+type hostKey struct{ scheme, name string }
+
+func (s *hosts) of(req *http.Request, gated bool) *host {
+	var key hostKey
 	if req.URL != nil {
-		name = req.URL.Host
+		key = hostKey{req.URL.Scheme, req.URL.Host}
 	}
 	s.mu.RLock()
-	h := s.byName[name]
+	h := s.known[key]
 	s.mu.RUnlock()
 	if h == nil {
-		h = s.add(name)
+		h = s.add(key, gated)
 	}
 	return h
 }
 
-func (s *hosts) add(name string) *host {
+func (s *hosts) add(key hostKey, gated bool) *host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.byName[name]; h != nil {
+	if h := s.known[key]; h != nil {
 		return h
 	}
-	if len(s.byName) >= maxHosts {
+	if len(s.known) >= maxHosts {
 		if s.other == nil {
-			s.other = newHost(otherHosts)
+			s.other = newHost(false) // they have no connection in common to wait for
 		}
 		return s.other
 	}
-	if s.byName == nil {
-		s.byName = make(map[string]*host)
+	if s.known == nil {
+		s.known = make(map[hostKey]*host)
 	}
-	h := newHost(name)
-	s.byName[name] = h
+	h := newHost(gated)
+	s.known[key] = h
 	return h
 }
 
-func (s *hosts) all() []*host {
+// stats are the counts by name.
+func (s *hosts) stats() map[string]Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := make([]*host, 0, len(s.byName)+1)
-	for _, h := range s.byName {
-		all = append(all, h)
+	byName := make(map[string]Stats, len(s.known)+1)
+	for key, h := range s.known {
+		sum := byName[key.name]
+		sum.add(h.stats())
+		byName[key.name] = sum
 	}
 	if s.other != nil {
-		all = append(all, s.other)
+		byName[otherHosts] = s.other.stats()
 	}
-	return all
+	return byName
 }
 
 // A host counts what happened with one host.
 type host struct {
-	name  string
 	trace context.Context // holds hooks, and nothing else
+	gate  *gate           // nil without ColdStart
 
 	requests, reused, dialed, failed atomic.Uint64
 	drained, drainedBytes, abandoned atomic.Uint64
+	retired, waited                  atomic.Uint64
 }
 
-func newHost(name string) *host {
-	h := &host{name: name}
+func newHost(gated bool) *host {
+	h := new(host)
+	if gated {
+		h.gate = new(gate)
+	}
 	h.trace = httptrace.WithClientTrace(context.Background(), h.hooks())
 	return h
 }
 
 // hooks returns a new set each time, since httptrace writes to what it is given.
 func (h *host) hooks() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{GotConn: h.gotConn}
+	hooks := &httptrace.ClientTrace{GotConn: h.gotConn}
+	if h.gate != nil {
+		hooks.WroteHeaders = h.gate.someoneConnected
+	}
+	return hooks
 }
 
 func (h *host) gotConn(info httptrace.GotConnInfo) {
@@ -165,6 +188,9 @@ func (h *host) gotConn(info httptrace.GotConnInfo) {
 		h.reused.Add(1)
 	} else {
 		h.dialed.Add(1)
+	}
+	if h.gate != nil {
+		h.gate.got(info)
 	}
 }
 
@@ -177,5 +203,7 @@ func (h *host) stats() Stats {
 		Drained:      h.drained.Load(),
 		DrainedBytes: h.drainedBytes.Load(),
 		Abandoned:    h.abandoned.Load(),
+		Retired:      h.retired.Load(),
+		Waited:       h.waited.Load(),
 	}
 }

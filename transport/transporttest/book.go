@@ -18,6 +18,7 @@ type book struct {
 	open   map[net.Conn]*connection
 	served int
 	flying int // requests in flight
+	landed *sync.Cond
 	peak   int // most of them at once
 	calls  calls
 }
@@ -123,8 +124,18 @@ func (b *book) ended(c *connection, h http.Header) {
 	defer b.mu.Unlock()
 	b.flying--
 	c.flying--
+	b.landed.Broadcast()
 	if c.asked == "" && strings.EqualFold(h.Get("Connection"), "close") {
 		c.asked = "the answer asked for it"
+	}
+}
+
+// wait waits until no request is in flight.
+func (b *book) wait() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.flying > 0 {
+		b.landed.Wait()
 	}
 }
 

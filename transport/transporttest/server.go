@@ -79,6 +79,7 @@ func newServer(tb testing.TB, handler http.Handler) *Server {
 	t := transport.New(100)
 	t.Proxy = s.book.called
 	s.client = &http.Client{Transport: t}
+	s.book.landed = sync.NewCond(&s.book.mu)
 	s.http.Handler = s.book.count(handler)
 	s.http.ConnContext = s.book.opened
 	s.http.ConnState = s.book.changed
@@ -129,13 +130,14 @@ func (s *Server) WantConns(most int) {
 	}
 }
 
-// Close closes the server and all of its connections, and waits for its
-// goroutine. Handlers that still run see their context end. It may be called more
-// than once; the end of the test calls it too.
+// Close closes the server and all of its connections, and waits for handlers that
+// still run: they see the context of their request end. It may be called more than
+// once; the end of the test calls it too.
 func (s *Server) Close() {
 	s.client.CloseIdleConnections()
 	_ = s.http.Close()
 	s.serve.Wait()
+	s.book.wait()
 	s.log.close()
 }
 

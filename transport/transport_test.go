@@ -1,0 +1,97 @@
+package transport_test
+
+import (
+	"math"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/transport"
+	"github.com/connhygiene/connhygiene/transport/transporttest"
+)
+
+func TestNewSizes(t *testing.T) {
+	for n, want := range map[int][2]int{
+		math.MinInt: {1, 100},
+		-1:          {1, 100},
+		0:           {1, 100},
+		1:           {1, 100},
+		50:          {50, 100},
+		51:          {51, 102},
+		1000:        {1000, 2000},
+		math.MaxInt: {math.MaxInt / 2, math.MaxInt - 1},
+	} {
+		tr := transport.New(n)
+		require.Equal(t, want, [2]int{tr.MaxIdleConnsPerHost, tr.MaxIdleConns}, n)
+	}
+}
+
+func TestNewPresets(t *testing.T) {
+	tr := transport.New(10)
+	require.Zero(t, tr.MaxConnsPerHost)
+	require.False(t, tr.DisableKeepAlives)
+	require.True(t, tr.ForceAttemptHTTP2)
+	require.Equal(t, 90*time.Second, tr.IdleConnTimeout)
+	require.Equal(t, 10*time.Second, tr.TLSHandshakeTimeout)
+	require.Equal(t, time.Second, tr.ExpectContinueTimeout)
+	require.Equal(t, 30*time.Second, tr.HTTP2.SendPingTimeout)
+	require.Equal(t, 15*time.Second, tr.HTTP2.PingTimeout)
+	require.NotNil(t, tr.Proxy)
+	require.NotSame(t, tr, transport.New(10))
+}
+
+// What a program does to http.DefaultTransport is its own affair.
+func TestNewIsNotDefaultTransport(t *testing.T) {
+	old := http.DefaultTransport
+	defer func() { http.DefaultTransport = old }()
+	http.DefaultTransport = roundTrip(nil)
+	require.NotNil(t, transport.New(1))
+}
+
+func TestTransientKeepsNothing(t *testing.T) {
+	for name, start := range protocols {
+		t.Run(name, func(t *testing.T) {
+			srv := start(t, payload)
+			tr := transport.Transient()
+			tr.TLSClientConfig = base(t, srv, 1).TLSClientConfig
+			for range 5 {
+				readAll(t, tr, srv.URL+"/?n=10")
+			}
+			require.Equal(t, 5, srv.Conns())
+		})
+	}
+}
+
+// Draining and the number of idle connections are both needed: with Go's two, 64
+// requests in flight keep opening connections even if every body is drained.
+func TestConcurrencyNeedsBoth(t *testing.T) {
+	for _, start := range []func(testing.TB, http.Handler) *transporttest.Server{transporttest.NewServer, transporttest.NewTLSServer} {
+		srv := start(t, payload)
+		few := base(t, srv, 2)
+		concurrently(64, 300, func() { closeUnread(t, &transport.Reuse{Base: few}, srv.URL+"/?n=1000") })
+		atTwo := srv.Conns()
+		require.Greater(t, atTwo, 75)
+
+		enough := &transport.Reuse{Base: base(t, srv, 100)}
+		concurrently(64, 64, func() { closeUnread(t, enough, srv.URL+"/?n=1000") })
+		cold := srv.Conns()
+		concurrently(64, 1000, func() { closeUnread(t, enough, srv.URL+"/?n=1000") })
+		require.LessOrEqual(t, srv.Conns()-cold, 64-(cold-atTwo)+20, "beyond the cold burst")
+	}
+}
+
+// concurrently calls f n times on so many goroutines.
+func concurrently(workers, n int, f func()) {
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for range (n + w) / workers {
+				f()
+			}
+		})
+	}
+	wg.Wait()
+}
