@@ -135,8 +135,8 @@ func fault(text string, names []string) string {
 	if !slices.Contains(names, strings.TrimRight(words[0], ",:;")) {
 		return fmt.Sprintf("has a comment that begins with %q", words[0])
 	}
-	first, _, _ := strings.Cut(text, "\n\n")
-	if !strings.ContainsRune(".:!?)", rune(first[len(first)-1])) {
+	// The first of several paragraphs may lead up to a list.
+	if !strings.Contains(text, "\n\n") && !strings.ContainsRune(".:!?)", rune(text[len(text)-1])) {
 		return "has a comment that is no full sentence"
 	}
 	return ""

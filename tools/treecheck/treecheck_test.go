@@ -140,6 +140,11 @@ func TestSleep(t *testing.T) {
 	helper := "package p\n\nimport \"time\"\n\nfunc serve() { time.Sleep(1) }\n"
 	renamed := "package p\n\nimport clock \"time\"\n\nfunc ExampleX() { clock.Sleep(1) }\n"
 
+	wrapper := imports + "func bubble(t *testing.T, f func()) {\n\tsynctest.Test(t, func(*testing.T) { f() })\n}\n"
+	wrapped := "package p\n\nimport \"time\"\n\nfunc TestZ(t *testing.T) {\n\tbubble(t, func() { time.Sleep(1) })\n}\n"
+
+	require.Empty(t, checkSleep(plant(t, "p/a_test.go", wrapper, "p/b_test.go", wrapped)))
+	require.Len(t, checkSleep(plant(t, "p/a_test.go", inside, "p/b_test.go", wrapped)), 1, "not the bubble of this package")
 	require.Empty(t, checkSleep(plant(t, "p/a_test.go", inside, "p/b_test.go", helper, "p/c.go", helper)))
 	require.Len(t, checkSleep(plant(t, "p/a_test.go", outside)), 1)
 	require.Len(t, checkSleep(plant(t, "p/a_test.go", helper)), 1, "no bubble in the package")
