@@ -13,5 +13,5 @@
 //
 // The machine that runs them is shared and noisy. So every bound is a ratio of two
 // figures of one run, both are logged, and a comparison that fails is measured
-// again before it counts.
+// again before it counts. With -short these comparisons are skipped.
 package integration
