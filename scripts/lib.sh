@@ -11,7 +11,7 @@ export GOWORK=off
 # fail says why and ends the script; the gate repeats the reason in its last line.
 fail() {
 	local reason
-	reason=$(tr '\n' ' ' <<<"$*")
+	reason=$(printf '%s' "$*" | tr '\n' ' ')
 	printf 'FAILED: %s\n' "$reason" >&2
 	if [ -n "${GATE_REASON:-}" ]; then printf '%s' "$reason" >"$GATE_REASON"; fi
 	exit 1
