@@ -5,30 +5,44 @@ import (
 	"strings"
 )
 
-// loggers would write where nobody asked them to; users log from callbacks.
-var loggers = []string{`"log"`, `"log/slog"`, `"expvar"`}
-
-// checkState: the library does nothing at start and writes nothing anywhere.
+// checkState: the library does nothing at start and writes nothing anywhere;
+// users log from callbacks.
 func checkState(t *tree) []finding {
 	var found []finding
 	for _, f := range t.files {
 		if f.isTest() || !f.inLibrary() {
 			continue
 		}
-		for _, spec := range f.ast.Imports {
-			for _, logger := range loggers {
-				if spec.Path.Value == logger {
-					found = append(found, t.at(f, spec, "a library does not log: "+logger))
-				}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if why := chatty(n); why != "" {
+				found = append(found, t.at(f, n, why))
 			}
-		}
-		for _, decl := range f.ast.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
-				found = append(found, t.at(f, fn, "a library has no init"))
-			}
-		}
+			return true
+		})
 	}
 	return found
+}
+
+// chatty returns how n logs or keeps state, or "". Package log may be imported:
+// an http.Server takes a *log.Logger to be silenced with.
+func chatty(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.ImportSpec:
+		if n.Path.Value == `"log/slog"` || n.Path.Value == `"expvar"` {
+			return "a library does not log: " + n.Path.Value
+		}
+	case *ast.CallExpr:
+		for _, prefix := range []string{"log.Print", "log.Fatal", "log.Panic", "log.Output"} {
+			if strings.HasPrefix(callee(n), prefix) {
+				return "a library does not log: " + callee(n)
+			}
+		}
+	case *ast.FuncDecl:
+		if n.Recv == nil && n.Name.Name == "init" {
+			return "a library has no init"
+		}
+	}
+	return ""
 }
 
 // checkGoleak: each package of the root module that has tests ends them by

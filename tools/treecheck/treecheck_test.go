@@ -97,8 +97,8 @@ func TestArrows(t *testing.T) {
 }
 
 func TestState(t *testing.T) {
-	const src = "package p\n\nimport _ \"log/slog\"\n\nfunc init() {}\n"
-	require.Len(t, checkState(plant(t, "backoff/b.go", src)), 2)
+	const src = "package p\n\nimport _ \"log/slog\"\n\nfunc init() { log.Println(log.New(nil)) }\n"
+	require.Len(t, checkState(plant(t, "backoff/b.go", src)), 3)
 	require.Empty(t, checkState(plant(t, "backoff/b_test.go", src)))
 	require.Empty(t, checkState(plant(t, "examples/a/main.go", strings.Replace(src, "package p", "package main", 1))))
 }
