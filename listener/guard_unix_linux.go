@@ -1,0 +1,117 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// A socketFile keeps the name of a Unix socket, a path or abstract, with a socket
+// that is bound and listens when the gate opens. It cannot go back to not
+// listening (after shutdown(2) it never listens again), so a new one takes the name.
+type socketFile struct {
+	lc      net.ListenConfig
+	network string
+	name    string
+	f       *os.File    // nil if the name is not ours
+	info    os.FileInfo // of the path as we made it; nil for an abstract name
+}
+
+func newSocketFile(f *os.File, lc net.ListenConfig, addr net.Addr) (*socketFile, error) {
+	s := &socketFile{lc: lc, network: addr.Network(), name: addr.String(), f: f}
+	if err := s.note(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return s, nil
+}
+
+// note remembers the file that was just made.
+func (s *socketFile) note() (err error) {
+	if !strings.HasPrefix(s.name, "@") {
+		s.info, err = os.Lstat(s.name)
+	}
+	return err
+}
+
+func (s *socketFile) listen(ctx context.Context) (net.Listener, error) {
+	if s.f == nil {
+		if err := s.bind(ctx); err != nil {
+			return nil, err
+		}
+	}
+	err := control(s.f, func(fd int) error {
+		return os.NewSyscallError("listen", syscall.Listen(fd, systemBacklog))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return net.FileListener(s.f)
+}
+
+func (s *socketFile) leave(l net.Listener) error {
+	if err := errors.Join(l.Close(), s.f.Close()); err != nil {
+		return err
+	}
+	s.f = nil
+	return s.bind(context.Background())
+}
+
+func (s *socketFile) release(l net.Listener) error {
+	if s.f == nil {
+		return nil
+	}
+	_, err := s.remove()
+	if l != nil {
+		err = errors.Join(err, l.Close())
+	}
+	return errors.Join(err, s.f.Close())
+}
+
+// bind takes the name anew, with the mode and the owner that its file had.
+func (s *socketFile) bind(ctx context.Context) error {
+	was, err := s.remove()
+	if err != nil {
+		return err
+	}
+	f, _, err := bindOnly(ctx, s.lc, s.network, s.name)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.note(), s.dress(was)); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.f = f
+	return nil
+}
+
+// remove removes our file and returns what it was. A file that another process
+// has put in its place is left there.
+func (s *socketFile) remove() (os.FileInfo, error) {
+	if s.info == nil {
+		return nil, nil
+	}
+	was, err := os.Lstat(s.name)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(was, s.info) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return was, os.Remove(s.name)
+}
+
+func (s *socketFile) dress(was os.FileInfo) error {
+	if was == nil {
+		return nil
+	}
+	old, now := was.Sys().(*syscall.Stat_t), s.info.Sys().(*syscall.Stat_t)
+	if old.Uid != now.Uid || old.Gid != now.Gid {
+		if err := os.Lchown(s.name, int(old.Uid), int(old.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(s.name, was.Mode().Perm())
+}

@@ -1,0 +1,179 @@
+package listener
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what a [Throttled] lets in; the zero value bounds nothing. A limit
+// that is zero or negative is off, and +Inf is no rate limit.
+type Limits struct {
+	// MaxPending is how many connections may be accepted and not yet admitted: by
+	// [Admit], by being closed, or after PendingTimeout. It is the limit to begin
+	// with, because it measures the server instead of guessing: about twice as many
+	// as the server logs in at once keep it busy and nobody waits for nothing.
+	MaxPending int
+
+	// PendingTimeout is how long a connection may take to be admitted before its
+	// place goes to another; the connection itself is left alone. Zero means 10s,
+	// negative for ever.
+	PendingTimeout time.Duration
+
+	// Rate is how many new connections are let in per second, on average. A rate
+	// that is too high protects nothing and one that is too low costs time, so
+	// it is for what MaxPending cannot see, such as TLS handshakes.
+	Rate float64
+
+	// Burst is how many may come at once after a quiet time. Zero means a tenth of
+	// Rate and at least 1, negative means 1.
+	Burst int
+
+	// Patience is how long clients wait for a connection before they give up. With
+	// Overflow Wait and a Rate, the listener's queue is made Rate*Patience/2 long,
+	// at least 16: a longer one is full of clients that have left. Zero means 1s,
+	// negative leaves the queue as it is.
+	//
+	// The queue of listeners with a SyscallConn can be sized on Unix, and of
+	// those with a SetBacklog(int) error everywhere. Others keep theirs: use
+	// Overflow Reset with them.
+	Patience time.Duration
+
+	// MaxConns is how many connections may be open at once.
+	MaxConns int
+
+	// PerSource is how many connections may be open at once from one IPv4 address
+	// or one IPv6 /56, the least that a site is given. It rejects whatever Overflow
+	// says, so that one source never blocks the others. Behind a load balancer all
+	// connections have one source: leave it off. Addresses without an IP are not
+	// limited.
+	PerSource int
+
+	// Overflow is what happens to clients beyond MaxPending, Rate and MaxConns.
+	// Zero is Wait.
+	Overflow Overflow
+
+	// Reject says goodbye in the protocol's own words to a connection that is not
+	// let in. It runs in a goroutine of its own, at most 64 at once, and has 10s
+	// for its reads and writes; the connection is closed when it returns, and cut
+	// by Close. Nil, and beyond the 64, is a reset.
+	Reject func(net.Conn, Reason)
+
+	// Exempt names clients, by their address, that are not counted and not limited,
+	// though they queue like all. It runs in Accept, with no lock held. Nil exempts
+	// nobody.
+	Exempt func(net.Addr) bool
+
+	// HalfClose is for protocols whose clients end their sending side and go on to
+	// wait for the answer: to a kernel such a client looks like one that has left,
+	// and if it did so while in line, it is skipped. With HalfClose only clients
+	// whose connection is reset are.
+	HalfClose bool
+}
+
+// Overflow is what happens to clients beyond a limit.
+type Overflow int
+
+// What happens to clients beyond a limit.
+const (
+	// Wait lets them wait in the listener's queue. It suits clients that do not
+	// back off.
+	Wait Overflow = iota
+	// Reset turns them away at once, through [Limits.Reject] or by a reset. It
+	// suits clients that back off, and is then faster than Wait.
+	Reset
+)
+
+// String returns the name, such as "wait".
+func (o Overflow) String() string {
+	switch o {
+	case Wait:
+		return "wait"
+	case Reset:
+		return "reset"
+	}
+	return fmt.Sprintf("Overflow(%d)", int(o))
+}
+
+// Reason is the limit that a rejected connection was beyond.
+type Reason int
+
+// The limits that connections are rejected for.
+const (
+	OverPending Reason = iota // Limits.MaxPending
+	OverRate                  // Limits.Rate
+	OverConns                 // Limits.MaxConns
+	OverSource                // Limits.PerSource
+
+	reasons = iota
+)
+
+// String returns the limit's name, such as "pending".
+func (r Reason) String() string {
+	switch r {
+	case OverPending:
+		return "pending"
+	case OverRate:
+		return "rate"
+	case OverConns:
+		return "conns"
+	case OverSource:
+		return "source"
+	}
+	return fmt.Sprintf("Reason(%d)", int(r))
+}
+
+const (
+	defaultPendingTimeout = 10 * time.Second
+	defaultPatience       = time.Second
+	minBacklog            = 16
+)
+
+// check panics on what cannot be meant.
+func (l Limits) check(caller string) {
+	if math.IsNaN(l.Rate) {
+		panic("listener: " + caller + " with Limits.Rate NaN")
+	}
+	if l.Overflow != Wait && l.Overflow != Reset {
+		panic(fmt.Sprintf("listener: %s with unknown Limits.Overflow %d", caller, l.Overflow))
+	}
+}
+
+func (l Limits) limitsRate() bool { return l.Rate > 0 && !math.IsInf(l.Rate, 1) }
+
+// counts reports whether connections must tell when they end.
+func (l Limits) counts() bool { return l.MaxPending > 0 || l.MaxConns > 0 || l.PerSource > 0 }
+
+func (l Limits) limiter() *rate.Limiter {
+	if !l.limitsRate() {
+		return nil
+	}
+	burst := max(l.Burst, 1)
+	if l.Burst == 0 {
+		burst = int(min(max(1, l.Rate/10), math.MaxInt32))
+	}
+	return rate.NewLimiter(rate.Limit(l.Rate), burst)
+}
+
+// backlog is the length of the queue, 0 for the system's.
+func (l Limits) backlog() int {
+	patience := l.Patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	if !l.limitsRate() || l.Overflow != Wait || patience < 0 {
+		return 0
+	}
+	return int(min(max(l.Rate*patience.Seconds()/2, minBacklog), systemBacklog))
+}
+
+// pendingTimeout is 0 for never.
+func (l Limits) pendingTimeout() time.Duration {
+	if l.PendingTimeout == 0 {
+		return defaultPendingTimeout
+	}
+	return max(l.PendingTimeout, 0)
+}
