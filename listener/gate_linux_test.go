@@ -180,8 +180,14 @@ func TestReserveOfTakenAddress(t *testing.T) {
 
 func TestReserveOfBadAddress(t *testing.T) {
 	for _, a := range [][2]string{
-		{"tpc", "127.0.0.1:0"}, {"udp", "127.0.0.1:0"}, {"", ""}, {"tcp", "127.0.0.1"}, {"tcp", "127.0.0.1:99999"},
-		{"unix", "/no/such/directory/s"}, {"tcp4", "[::1]:0"}, {"unixgram", "/tmp/x"},
+		{"tpc", "127.0.0.1:0"},
+		{"udp", "127.0.0.1:0"},
+		{"", ""},
+		{"tcp", "127.0.0.1"},
+		{"tcp", "127.0.0.1:99999"},
+		{"unix", "/no/such/directory/s"},
+		{"tcp4", "[::1]:0"},
+		{"unixgram", "/tmp/x"},
 	} {
 		_, err := listener.Reserve(t.Context(), a[0], a[1])
 		require.Error(t, err, a)
