@@ -42,7 +42,7 @@ type age struct {
 	ending  bool // a request is about to end it
 }
 
-// of returns the age of a connection, and begins it at the first sight.
+// of returns the age of a connection, which begins at the first sight with nil.
 func (a *ages) of(conn net.Conn, fresh bool, life func() time.Duration) *age {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -63,7 +63,7 @@ func (a *ages) of(conn net.Conn, fresh bool, life func() time.Duration) *age {
 	if collected != nil {
 		collected(a.forget)
 	}
-	return a.due[key]
+	return nil
 }
 
 func (a *ages) forget(key any) {
@@ -77,7 +77,7 @@ func (a *ages) forget(key any) {
 func (a *ages) retire(g *age, by *aging) (end, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if g.ending || time.Now().Before(g.due) {
+	if g == nil || g.ending || time.Now().Before(g.due) {
 		return false, false
 	}
 	first = !g.retired

@@ -61,7 +61,6 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	switch {
 	case err != io.EOF:
-		b.x.leave(true)
 		err = b.x.explain(err)
 	case ended:
 		b.x.over(b.resp)
@@ -102,7 +101,6 @@ func (b *body) Close() error {
 		b.x.host.drained.Add(1)
 	}
 	err := b.shut()
-	b.x.leave(false)
 	b.x.scope.finish(false)
 	return err
 }
@@ -139,7 +137,6 @@ func (b *body) interrupt() {
 func (b *body) abandon() error {
 	b.x.scope.end(errAbandoned)
 	err := b.shut()
-	b.x.leave(false)
 	if errors.Is(err, errAbandoned) || errors.Is(err, context.Canceled) {
 		return nil // that was us
 	}
@@ -181,7 +178,7 @@ func DrainClose(rc io.ReadCloser) error {
 		return nil
 	}
 	switch rc.(type) {
-	case *body, io.Writer:
+	case *body, *handle, io.Writer:
 		return rc.Close()
 	}
 	drained := make(chan struct{})

@@ -20,7 +20,7 @@ type exchange struct {
 	body  body
 	aging *aging // nil without MaxConnAge
 
-	connecting, inFlight bool // the gate's
+	connecting bool // the gate's
 }
 
 func newExchange(r *Reuse, h *host, req *http.Request) *exchange {
@@ -47,7 +47,8 @@ func (x *exchange) hooks() *httptrace.ClientTrace {
 func (x *exchange) wroteHeaders() {
 	x.reuse.ages.settle(x.aging)
 	if x.host.gate != nil {
-		x.host.gate.connected(x, false)
+		x.host.gate.wrote()
+		x.host.gate.over(x, false)
 	}
 }
 
@@ -81,59 +82,52 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 		}
 		return nil, x.fail(err)
 	}
-	x.accept(resp)
-	return resp, nil
+	return x.accept(resp), nil
 }
 
 // accept makes resp the caller's.
-func (x *exchange) accept(resp *http.Response) {
+func (x *exchange) accept(resp *http.Response) *http.Response {
 	if resp.Request == nil || resp.Request == &x.req {
 		resp.Request = x.orig
 	}
 	if x.host.gate != nil {
-		x.host.gate.connected(x, false)
+		x.host.gate.over(x, false)
 		x.host.gate.answered(resp.ProtoMajor)
 	}
 	_, writable := resp.Body.(io.Writer)
 	switch {
 	case writable || resp.StatusCode == http.StatusSwitchingProtocols:
 		x.scope.disarm() // the caller's connection now, for as long as it likes
-		x.leave(false)
 	case resp.Body == nil || resp.Body == http.NoBody:
 		x.over(resp)
 	default:
 		x.body.init(x, resp)
+		if x.reuse.OnLeak != nil {
+			return x.watch(resp)
+		}
 		resp.Body = &x.body
 	}
+	return resp
 }
 
 // over frees what an exchange holds once its answer was read to the end.
 func (x *exchange) over(resp *http.Response) {
-	x.leave(false)
-	switch {
-	case resp.ProtoMajor < 2:
-		x.scope.finish(x.reuse.own)
-	case x.orig.Body == nil || x.orig.Body == http.NoBody:
-		x.scope.finish(false)
-	default: // HTTP/2 may still be sending the request's body
-		x.scope.disarm()
+	if resp.ProtoMajor >= 2 && x.orig.Body != nil && x.orig.Body != http.NoBody {
+		x.scope.disarm() // the request's body may still be on its way
+		return
 	}
+	x.scope.finish(x.reuse.own)
 }
 
 // fail frees what an exchange holds that has no answer. It says of the error
 // whether it was Timeout which caused it.
 func (x *exchange) fail(err error) error {
 	err = x.explain(err)
-	x.leave(true)
+	if x.host.gate != nil {
+		x.host.gate.over(x, true)
+	}
 	x.scope.end(context.Canceled)
 	return err
-}
-
-// leave says that the exchange is over, or no longer about the connection.
-func (x *exchange) leave(failed bool) {
-	if x.host.gate != nil {
-		x.host.gate.left(x, failed)
-	}
 }
 
 func (x *exchange) explain(err error) error {

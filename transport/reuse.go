@@ -65,6 +65,16 @@ type Reuse struct {
 	// outlives it. Zero or negative means no limit.
 	Timeout time.Duration
 
+	// OnLeak is called for a body that became unreachable before it was read to
+	// its end or closed, after a garbage collection found out. The body is closed,
+	// which frees its connection: a leak costs a report, where it otherwise costs a
+	// connection and its goroutines for ever. OnLeak runs on a goroutine of its own,
+	// perhaps several at once. It is a net, not a rule: nobody knows when the next
+	// collection is, and a body that is still referenced is not found. With OnLeak
+	// each request costs a few allocations and a stack trace; nil costs nothing and
+	// reports nothing. Not for testing/synctest: the collector is outside the bubble.
+	OnLeak func(Leak)
+
 	once  sync.Once
 	base  http.RoundTripper // Base, or what stands in for it
 	own   bool              // base is an *http.Transport, whose use of contexts is known

@@ -143,10 +143,10 @@ func (s *scope) end(cause error) {
 // finish frees what the scope holds, once its exchange is over and nothing waits
 // for Done any more. With reuse the ending serves another exchange.
 //
-// That is right after an HTTP/1 answer that an *http.Transport read to the end:
-// the context that it made from this one is then over too, so that a later end of
-// the other exchange finds nobody here. The scope keeps pointing to the ending,
-// because the transport may unlink its own context a moment later.
+// That is right after an answer that an *http.Transport read to the end: nothing
+// of it heeds this context any more, so that a later end of the other exchange
+// finds nobody here. The scope keeps pointing to the ending, because the transport
+// may unlink its own context from it a moment later.
 func (s *scope) finish(reuse bool) {
 	s.mu.Lock()
 	fresh := s.err == nil && s.ending != nil && s.parent.Done() == nil

@@ -42,6 +42,9 @@ type Stats struct {
 	// next request.
 	Retired uint64
 
+	// Leaked counts bodies that were reported to OnLeak.
+	Leaked uint64
+
 	// Waited counts requests that ColdStart made wait for another's connection.
 	Waited uint64
 }
@@ -64,6 +67,7 @@ func (s *Stats) add(o Stats) {
 	s.DrainedBytes += o.DrainedBytes
 	s.Abandoned += o.Abandoned
 	s.Retired += o.Retired
+	s.Leaked += o.Leaked
 	s.Waited += o.Waited
 }
 
@@ -162,13 +166,13 @@ type host struct {
 
 	requests, reused, dialed, failed atomic.Uint64
 	drained, drainedBytes, abandoned atomic.Uint64
-	retired, waited                  atomic.Uint64
+	retired, leaked, waited          atomic.Uint64
 }
 
 func newHost(gated bool) *host {
 	h := new(host)
 	if gated {
-		h.gate = new(gate)
+		h.gate = newGate()
 	}
 	h.trace = httptrace.WithClientTrace(context.Background(), h.hooks())
 	return h
@@ -178,7 +182,7 @@ func newHost(gated bool) *host {
 func (h *host) hooks() *httptrace.ClientTrace {
 	hooks := &httptrace.ClientTrace{GotConn: h.gotConn}
 	if h.gate != nil {
-		hooks.WroteHeaders = h.gate.someoneConnected
+		hooks.WroteHeaders = h.gate.wrote
 	}
 	return hooks
 }
@@ -204,6 +208,7 @@ func (h *host) stats() Stats {
 		DrainedBytes: h.drainedBytes.Load(),
 		Abandoned:    h.abandoned.Load(),
 		Retired:      h.retired.Load(),
+		Leaked:       h.leaked.Load(),
 		Waited:       h.waited.Load(),
 	}
 }

@@ -1,0 +1,185 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/transport"
+	"github.com/connhygiene/connhygiene/transport/transporttest"
+)
+
+func TestColdStartOpensOne(t *testing.T) {
+	for round := range 5 {
+		srv := transporttest.NewHTTP2Server(t, payload)
+		r := &transport.Reuse{Base: base(t, srv, 100), ColdStart: true}
+		concurrently(64, 64, func() { readAll(t, r, srv.URL+"/?n=10") })
+		require.Equal(t, 1, srv.Conns(), "round %d", round)
+		require.NotZero(t, r.Stats().Waited)
+	}
+}
+
+// More requests than a connection carries at once open as many as they need.
+func TestColdStartBeyondTheStreamLimit(t *testing.T) {
+	srv := transporttest.NewHTTP2Server(t, payload)
+	r := &transport.Reuse{Base: base(t, srv, 100), ColdStart: true}
+	concurrently(600, 600, func() { readAll(t, r, srv.URL+"/?n=10") })
+	require.LessOrEqual(t, srv.Conns(), 20) // without: 859 on 1.26, 1056 on 1.27
+}
+
+// When the connection went while nobody looked, one is opened again.
+func TestColdStartAgain(t *testing.T) {
+	srv := transporttest.NewHTTP2Server(t, payload)
+	r := &transport.Reuse{Base: base(t, srv, 100), ColdStart: true}
+	for round := 1; round <= 8; round++ {
+		concurrently(64, 64, func() { readAll(t, r, srv.URL+"/?n=10") })
+		require.LessOrEqual(t, srv.Conns(), round)
+		r.CloseIdleConnections() // one with a stream that is just ending is not idle
+	}
+	require.Greater(t, srv.Conns(), 1)
+}
+
+func TestColdStartAtRetirement(t *testing.T) {
+	for round := range 5 {
+		srv := transporttest.NewHTTP2Server(t, payload)
+		r := &transport.Reuse{Base: base(t, srv, 100), ColdStart: true, MaxConnAge: 30 * time.Millisecond, Jitter: -1}
+		start := time.Now()
+		concurrently(64, 640, func() { readAll(t, r, srv.URL+"/?n=10") })
+		for time.Since(start) < 100*time.Millisecond {
+			concurrently(64, 64, func() { readAll(t, r, srv.URL+"/?n=10") })
+		}
+		retired := int(r.Stats().Retired)
+		t.Logf("round %d: %d connections, %d retired", round, srv.Conns(), retired)
+		require.NotZero(t, retired)
+		require.LessOrEqual(t, srv.Conns(), retired+1)
+		require.Zero(t, r.Stats().Failed)
+	}
+}
+
+// dialing is a Base whose connections take a while, or fail. It dials once for
+// all requests that it has when it is done.
+func slowDial(srv *transporttest.Server, t *testing.T, after time.Duration, result error) *http.Transport {
+	tr := base(t, srv, 100)
+	dial := tr.DialContext
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if result != nil {
+			return nil, result
+		}
+		return dial(ctx, network, addr)
+	}
+	return tr
+}
+
+func TestColdStartWaits(t *testing.T) {
+	refused := errors.New("refused")
+	for _, c := range []struct {
+		name  string
+		after time.Duration
+		fails error
+		want  time.Duration // until the last is back
+	}{
+		// The first dials, then the others pass, which take turns on its connection.
+		{"dial", 100 * time.Millisecond, nil, 100 * time.Millisecond},
+		// Released at once by that failure, then their own.
+		{"failure", 100 * time.Millisecond, refused, 200 * time.Millisecond},
+		// Released after 300ms by themselves.
+		{"hang", time.Hour, refused, time.Hour + 300*time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := transporttest.NewPipeServer(t, payload)
+				r := &transport.Reuse{Base: slowDial(srv, t, c.after, c.fails), ColdStart: true}
+				start := time.Now()
+				var wg sync.WaitGroup
+				for range 8 {
+					wg.Go(func() {
+						resp, err := r.RoundTrip(newRequest(t, srv.URL))
+						if c.fails != nil {
+							require.ErrorIs(t, err, c.fails)
+							return
+						}
+						require.NoError(t, err)
+						require.NoError(t, resp.Body.Close())
+					})
+				}
+				wg.Wait()
+				require.Equal(t, c.want, time.Since(start))
+				require.EqualValues(t, 7, r.Stats().Waited)
+			})
+		})
+	}
+}
+
+func TestColdStartHonoursContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, payload)
+		r := &transport.Reuse{Base: slowDial(srv, t, time.Second, nil), ColdStart: true}
+		var wg sync.WaitGroup
+		wg.Go(func() { readAll(t, r, srv.URL) })
+		synctest.Wait()
+
+		cause := errors.New("no longer interested")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		body := &closer{Reader: http.NoBody}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, body)
+		require.NoError(t, err)
+		start := time.Now()
+		time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
+		_, err = r.RoundTrip(req) //nolint:bodyclose // there is none
+		require.ErrorIs(t, err, cause)
+		require.Equal(t, 10*time.Millisecond, time.Since(start))
+		require.Equal(t, 1, body.closed)
+
+		late := &transport.Reuse{Base: r, Timeout: 20 * time.Millisecond}
+		_, err = late.RoundTrip(newRequest(t, srv.URL)) //nolint:bodyclose // there is none
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		wg.Wait()
+		srv.WantConns(1)
+	})
+}
+
+// Timeout covers waiting.
+func TestColdStartWithinTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, payload)
+		r := &transport.Reuse{Base: slowDial(srv, t, time.Second, nil), ColdStart: true, Timeout: 200 * time.Millisecond}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				_, err := r.RoundTrip(newRequest(t, srv.URL)) //nolint:bodyclose // there is none
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		wg.Wait()
+		require.Equal(t, 200*time.Millisecond, time.Since(start))
+	})
+}
+
+// Hosts do not wait for each other.
+func TestColdStartIsPerHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, payload)
+		r := &transport.Reuse{Base: slowDial(srv, t, 100*time.Millisecond, nil), ColdStart: true}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for _, host := range []string{"http://a.test", "http://b.test", "http://c.test"} {
+			wg.Go(func() { readAll(t, r, host) })
+		}
+		wg.Wait()
+		require.Equal(t, 100*time.Millisecond, time.Since(start))
+		require.Zero(t, r.Stats().Waited)
+	})
+}
