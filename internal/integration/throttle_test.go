@@ -34,9 +34,11 @@ func TestCurlAndThrottleThatResets(t *testing.T) {
 	held, err := net.Dial("tcp", gate.Addr().String())
 	require.NoError(t, err)
 	require.Eventually(t, open(1), waitLimit, waitTick)
-	const sendFailed, receiveFailed = 55, 56 // curl's exit statuses, whichever it notices first
 	status, _, verbose = service.StartCurl(t, url).Wait()
-	require.Contains(t, []int{sendFailed, receiveFailed}, status, verbose)
+	// The reset ends whatever curl is at: to connect, to send or to receive.
+	const sendFailed, receiveFailed = 55, 56
+	require.Contains(t, []int{curlRefused, sendFailed, receiveFailed}, status, verbose)
+	require.EqualValues(t, 1, throttle.Stats().Rejected[listener.OverConns])
 
 	require.NoError(t, held.Close())
 	require.Eventually(t, open(0), waitLimit, waitTick)
