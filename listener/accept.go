@@ -14,12 +14,13 @@ const (
 	maxPause = time.Second
 )
 
-// acceptFrom accepts from l until there is a connection, a failure that lasts,
-// or stop. Each failure that passes is reported to failed.
-func acceptFrom(l net.Listener, stop <-chan struct{}, failed func()) (net.Conn, error) {
+// acceptFrom accepts from l, with a descriptor in reserve or nil, until there is a
+// connection, a failure that lasts, or stop. Each failure that passes is reported
+// to failed.
+func acceptFrom(l net.Listener, s *spare, stop <-chan struct{}, failed func()) (net.Conn, error) {
 	pause := minPause
 	for {
-		c, err := l.Accept()
+		c, err := s.accept(l)
 		if err == nil || stopped(stop) || !passes(err) {
 			return c, err
 		}

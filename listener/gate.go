@@ -14,6 +14,10 @@ import (
 // they are refused ([Reserve]), or they are connected by the kernel and wait
 // ([Config.Park], [NewGate]).
 //
+// It never takes the process's last descriptor: from its first Accept on it holds
+// one in reserve, and when descriptors run out leaves that to others, such as the
+// private leg of a [Merged], until there are two again.
+//
 // All methods may be called from any number of goroutines. Accept waits while the
 // gate is closed, and ends only with Close, or if the listener underneath fails
 // for good.
@@ -22,6 +26,7 @@ type Gate struct {
 	seat seat
 	park bool
 
+	spare  spare
 	moving sync.Mutex // serialises what changes the seat; Accept, State and Stats never take it
 	sized  bool       // the backlog was changed; guarded by moving
 
@@ -167,6 +172,7 @@ func (g *Gate) Close() error {
 	for _, c := range kept {
 		reset(c)
 	}
+	g.spare.free(true)
 	return g.seat.release(l)
 }
 
@@ -225,7 +231,7 @@ func (g *Gate) Accept() (net.Conn, error) {
 			<-changed
 			continue
 		}
-		c, err = acceptFrom(l, changed, g.failed)
+		c, err = acceptFrom(l, &g.spare, changed, g.failed)
 		if c, err, ok := g.settle(l, changed, c, err); ok {
 			return c, err
 		}

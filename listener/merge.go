@@ -91,7 +91,7 @@ func (m *Merged) run() {
 // accept is the goroutine of a leg.
 func (m *Merged) accept(l *leg) {
 	for {
-		c, err := acceptFrom(l.l, m.closed, func() {})
+		c, err := acceptFrom(l.l, nil, m.closed, func() {})
 		if err != nil {
 			m.bury(l, err)
 			return

@@ -19,7 +19,8 @@ type Throttled struct {
 	turn   chan struct{} // held by the Accept that waits for room and decides
 	freed  chan struct{} // wakes it
 	closed chan struct{}
-	probe  probe // of whoever has the turn
+	probe  probe  // of whoever has the turn
+	spare  *spare // nil over a Gate, which has its own
 
 	sizing sync.Mutex // serialises changes of the queue's length
 	sized  bool       // guarded by sizing
@@ -47,7 +48,7 @@ type ThrottleStats struct {
 	Rejected       map[Reason]uint64 // Rejected connections were beyond a limit. Every Reason is a key.
 	Corpses        uint64            // Corpses are connections whose clients had left before they were let in.
 	PendingExpired uint64            // PendingExpired connections lost their place after PendingTimeout.
-	AcceptErrors   uint64            // AcceptErrors passed, such as EMFILE, and were waited out.
+	AcceptErrors   uint64            // AcceptErrors passed, such as EMFILE, and were waited out; those of a Gate underneath among them.
 	Open           int               // Open connections are accepted and not closed.
 	Pending        int               // Pending connections are accepted, and neither admitted, closed nor expired.
 }
@@ -67,6 +68,8 @@ type ThrottleStats struct {
 // *net.UnixConn with all their methods, others with those of net.Conn, each with
 // NetConn to get what is inside. TLS goes on top: tls.NewListener(Throttle(...)).
 //
+// Like a [Gate], and only over another listener, it holds a descriptor in reserve.
+//
 // Throttle panics if l is nil, if lim.Rate is NaN, and if lim.Overflow is unknown.
 func Throttle(l net.Listener, lim Limits) *Throttled {
 	if l == nil {
@@ -83,6 +86,9 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 		epoch:   time.Now(),
 		sources: make(map[source]*sourceCount),
 		parting: make(map[*parting]struct{}),
+	}
+	if _, ok := l.(*Gate); !ok {
+		t.spare = new(spare)
 	}
 	t.probe.init()
 	t.resize(lim.backlog())
@@ -116,6 +122,14 @@ func (t *Throttled) SetLimits(lim Limits) {
 
 // Stats returns the counts up to now.
 func (t *Throttled) Stats() ThrottleStats {
+	s := t.count()
+	if g, ok := t.l.(*Gate); ok {
+		s.AcceptErrors += g.Stats().AcceptErrors
+	}
+	return s
+}
+
+func (t *Throttled) count() ThrottleStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expireLocked(time.Now())
@@ -155,7 +169,7 @@ func (t *Throttled) Accept() (net.Conn, error) {
 	case <-t.closed:
 	}
 	for t.await() {
-		c, err := acceptFrom(t.l, t.closed, t.failed)
+		c, err := acceptFrom(t.l, t.spare, t.closed, t.failed)
 		if err != nil {
 			return nil, t.failure(err)
 		}
@@ -262,6 +276,9 @@ func (t *Throttled) Close() error {
 	t.mu.Unlock()
 	for p := range parting {
 		reset(p.Conn)
+	}
+	if t.spare != nil {
+		t.spare.free(true)
 	}
 	return t.l.Close()
 }
