@@ -1,0 +1,246 @@
+package ttlcache
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Cache remembers verdicts, see the package comment. All methods may be called
+// from any number of goroutines.
+type Cache[C, V any] struct {
+	config    Config[C, V] // resolved
+	load      func(context.Context, C) (V, error)
+	base      time.Time
+	hasher    *hasher
+	shards    []shard[V]
+	denials   denials
+	admission admission
+	counters  counters
+	moment    atomic.Uint64 // orders questions and revocations, also those of one instant
+
+	revoking   sync.Mutex // serialises changes of predicates
+	predicates atomic.Pointer[predicates[V]]
+}
+
+// A shard holds all that is known about some of the credentials.
+type shard[V any] struct {
+	mu       sync.RWMutex // guards the fields below but for hits
+	verdicts sieve[V]
+	flights  map[digest]*flight[V] // loads that may still be joined
+	fences   fences
+	hits     atomic.Uint64
+	_        [64]byte // keeps the locks of two shards on two cache lines
+}
+
+// New returns a cache that asks load, which must heed the end of its context. It
+// panics, naming the field, if load is nil or c contradicts itself: MaxEntries or
+// MaxDenied below zero, Reserved not below MaxLoads, Refresh of 1 and more, Jitter
+// above 1, MaxStale without Denied, or no Key for credentials that are not strings.
+func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Cache[C, V] {
+	if load == nil {
+		panic("ttlcache: New with nil load")
+	}
+	c = c.resolve()
+	budgets := shares(c.MaxEntries)
+	cache := &Cache[C, V]{
+		config:  c,
+		load:    load,
+		base:    time.Now(),
+		hasher:  newHasher(),
+		shards:  make([]shard[V], len(budgets)),
+		denials: newDenials(c.MaxDenied),
+		admission: admission{
+			slots:   c.MaxLoads,
+			general: c.MaxLoads - c.Reserved,
+			queue:   c.MaxQueue,
+			timeout: c.LoadTimeout,
+		},
+	}
+	for i, n := range budgets {
+		s := &cache.shards[i]
+		s.verdicts, s.flights = newSieve[V](n), make(map[digest]*flight[V])
+	}
+	cache.predicates.Store(&predicates[V]{})
+	return cache
+}
+
+// Get returns what the authenticator says about cred, from memory or by a load,
+// for which it waits until ctx is done. The error is
+//
+//   - a denial, as the load returned it, if [Config.Denied] says so;
+//   - no verdict otherwise: [ErrOverloaded] if no load was admitted, the end of ctx
+//     with its cause, [ErrRevoked], [ErrNoKey], a [*PanicError], or what the load
+//     returned.
+//
+// An answer from memory does not look at ctx. With a ctx that is done Get asks
+// nobody. A caller whose deadline comes before its turn would is turned away at
+// once.
+func (c *Cache[C, V]) Get(ctx context.Context, cred C) (V, error) {
+	k, ok := c.digest(cred)
+	if !ok {
+		var none V
+		return none, ErrNoKey
+	}
+	s, now := c.shard(&k), c.now()
+	if e := s.lookup(&k); e != nil && now < e.expires {
+		s.hits.Add(1)
+		e.touch()
+		if due := e.renew.Load(); int64(now) >= due {
+			c.refresh(ctx, cred, s, e, due)
+		}
+		return e.value, nil
+	}
+	return c.miss(ctx, cred, s, k, now)
+}
+
+// Peek returns the positive verdict on cred that a Get would find in memory, and
+// whether there is one. It loads nothing and leaves no trace.
+func (c *Cache[C, V]) Peek(cred C) (v V, ok bool) {
+	k, ok := c.digest(cred)
+	if !ok {
+		return v, false
+	}
+	if e := c.shard(&k).lookup(&k); e != nil && c.now() < e.expires {
+		return e.value, true
+	}
+	return v, false
+}
+
+// Put remembers that the authenticator, asked at that time, said v about cred: a
+// login has just answered what the next Get would ask. It reports whether v is
+// remembered. It is not if cred or v has been revoked at or after that time, if
+// something is known that was asked later, and if v has expired.
+func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
+	k, ok := c.digest(cred)
+	if !ok {
+		return false
+	}
+	q := question{at: c.now().add(-max(0, time.Since(asked)))}
+	s, end := c.shard(&k), c.end(v)
+	if c.lockJudged(s, q, v) || s.fences.stop(k, q) || c.supersededLocked(s, k, q) {
+		s.mu.Unlock()
+		return false
+	}
+	stored, evicted := c.storeLocked(s, k, q, v, end)
+	s.mu.Unlock()
+	c.evicted(evicted)
+	return stored
+}
+
+// Len returns how many positive verdicts are kept, expired ones that were not
+// displaced yet among them, and denials not.
+func (c *Cache[C, V]) Len() int {
+	n := 0
+	for i := range c.shards {
+		n += c.shards[i].len()
+	}
+	return n
+}
+
+func (c *Cache[C, V]) digest(cred C) (digest, bool) {
+	h := c.hasher.begin()
+	c.config.Key(h, cred)
+	return c.hasher.end(h)
+}
+
+func (c *Cache[C, V]) shard(k *digest) *shard[V] { return &c.shards[k.index(len(c.shards))] }
+
+// now does not read the wall clock, which may be set.
+func (c *Cache[C, V]) now() instant { return instant(time.Since(c.base)) }
+
+func (s *shard[V]) lookup(k *digest) *entry[V] {
+	s.mu.RLock()
+	e := s.verdicts.entries[*k]
+	s.mu.RUnlock()
+	return e
+}
+
+func (s *shard[V]) len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.verdicts.entries)
+}
+
+// supersededLocked reports whether something is known that was asked after q. At the
+// same instant a Put wins, since a load began before it.
+func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
+	last := q.at
+	if q.moment != 0 {
+		last--
+	}
+	if e := s.verdicts.entries[k]; e != nil && e.asked > last {
+		return true
+	}
+	d := c.denials.get(&k)
+	return d != nil && d.asked > last
+}
+
+// storeLocked remembers v instead of what was known, unless it has expired.
+func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored bool, evicted *entry[V]) {
+	c.denials.remove(k)
+	now, life := c.now(), c.life()
+	expires := min(q.at.add(life), end)
+	e := &entry[V]{
+		key:     k,
+		value:   v,
+		asked:   q.at,
+		expires: expires,
+		dead:    min(expires.add(max(0, c.config.MaxStale)), end),
+	}
+	if life <= 0 || now >= e.dead {
+		s.forgetLocked(k)
+		return false, nil
+	}
+	e.renew.Store(int64(c.due(e)))
+	if evicted = s.verdicts.put(e, now); evicted != nil && now >= evicted.dead {
+		evicted = nil // nobody misses it
+	}
+	return true, evicted
+}
+
+// forgetLocked removes the positive verdict on k and returns it, or nil.
+func (s *shard[V]) forgetLocked(k digest) *entry[V] {
+	e := s.verdicts.entries[k]
+	if e != nil {
+		s.verdicts.remove(e)
+	}
+	return e
+}
+
+// life draws how long a verdict lives.
+func (c *Cache[C, V]) life() time.Duration {
+	ttl := max(0, c.config.TTL)
+	return ttl - time.Duration(rand.Float64()*c.config.Jitter*float64(ttl))
+}
+
+// due returns when a hit begins to renew e.
+func (c *Cache[C, V]) due(e *entry[V]) instant {
+	if c.config.Refresh == 0 {
+		return distantFuture
+	}
+	return e.asked.add(time.Duration(c.config.Refresh * float64(e.expires-e.asked)))
+}
+
+// end returns when the credential that v was said about ends by itself.
+func (c *Cache[C, V]) end(v V) instant {
+	t := c.config.Expires(v)
+	if t.IsZero() {
+		return distantFuture
+	}
+	return c.now().add(time.Until(t))
+}
+
+// add returns t+d, or the end of time on that side.
+func (t instant) add(d time.Duration) instant {
+	sum := t + instant(d)
+	switch {
+	case d > 0 && sum < t:
+		return distantFuture
+	case d < 0 && sum > t:
+		return distantPast
+	}
+	return sum
+}

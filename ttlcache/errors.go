@@ -1,0 +1,71 @@
+package ttlcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrOverloaded is in the errors of Get when no load was admitted, see
+	// [Config.MaxQueue]. Such an error has a method RetryAfter() time.Duration, which
+	// says when there may be room, and answers with 503: it is no verdict.
+	ErrOverloaded = errors.New("ttlcache: overloaded")
+
+	// ErrRevoked is returned by Get if the credential, or what the load said about it,
+	// was revoked again each time that it was asked. It is no verdict.
+	ErrRevoked = errors.New("ttlcache: revoked while it was asked for")
+
+	// ErrNoKey is returned by Get if [Config.Key] wrote nothing: one entry for
+	// everybody would be a hole.
+	ErrNoKey = errors.New("ttlcache: Key wrote nothing")
+
+	errTimeout = errors.New("ttlcache: the load took longer than LoadTimeout")
+	errGoexit  = errors.New("ttlcache: the load ended its goroutine")
+)
+
+// A PanicError is returned by Get if the load panicked, or a callback that judges
+// its answer. The process lives on.
+type PanicError struct {
+	Value any    // Value was given to panic.
+	Stack []byte // Stack is that of the goroutine which panicked.
+}
+
+// Error returns the value and the stack.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("ttlcache: the load panicked: %v\n\n%s", e.Value, e.Stack)
+}
+
+// An overload is how ErrOverloaded reaches the caller.
+type overload struct {
+	wait time.Duration // zero is unknown
+	why  string
+}
+
+func (e *overload) Error() string { return ErrOverloaded.Error() + ": " + e.why }
+func (e *overload) Unwrap() error { return ErrOverloaded }
+
+// RetryAfter returns how long the queue takes to drain.
+func (e *overload) RetryAfter() time.Duration {
+	const unmeasured, least = time.Second, 10 * time.Millisecond
+	if e.wait == 0 {
+		return unmeasured
+	}
+	return max(e.wait, least)
+}
+
+// contextError is the end of ctx with its cause.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return fmt.Errorf("ttlcache: %w", cause)
+	}
+	return fmt.Errorf("ttlcache: %w: %w", err, cause)
+}
+
+// ofContext reports whether err says that somebody ran out of time or patience,
+// which is never a verdict.
+func ofContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,38 @@
+package ttlcache
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Kind is what an [Event] is about.
+type Kind uint8
+
+// The kinds of events. A load's events come on the goroutine of the load, once its
+// result is known to whoever waits for it.
+const (
+	Loaded   Kind = iota + 1 // Loaded: a load gave a positive verdict.
+	Denied                   // Denied: a load gave a denial, Err.
+	Failed                   // Failed: a load ended without a verdict, but with Err.
+	Shed                     // Shed: a load was not admitted, on the goroutine of a Get.
+	Stale                    // Stale: a Get was answered with an expired verdict because of Err, on its goroutine.
+	Revoked                  // Revoked: a verdict was revoked, on the goroutine of Revoke or RevokeFunc.
+	Evicted                  // Evicted: a positive verdict had to go for another, on the goroutine of the load or the Put.
+	Panicked                 // Panicked: a load panicked; Err is a *PanicError.
+)
+
+// String returns the name in lower case.
+func (k Kind) String() string {
+	names := [...]string{"loaded", "denied", "failed", "shed", "stale", "revoked", "evicted", "panicked"}
+	if k < Loaded || k > Panicked {
+		return fmt.Sprintf("Kind(%d)", uint8(k))
+	}
+	return names[k-Loaded]
+}
+
+// An Event is given to [Config.OnEvent]. It never holds a credential.
+type Event struct {
+	Kind Kind          // Kind says what happened.
+	Err  error         // Err is the reason, or nil.
+	Took time.Duration // Took is how long the load ran, its wait for a turn not counted; zero without one.
+}

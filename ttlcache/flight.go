@@ -1,0 +1,251 @@
+package ttlcache
+
+import (
+	"context"
+	"math"
+	"runtime/debug"
+	"time"
+)
+
+// A flight is a load and those who wait for it.
+type flight[V any] struct {
+	ticket
+	key        digest
+	shard      *shard[V]
+	ctx        context.Context // of the load
+	cancel     context.CancelFunc
+	disarm     func() bool // of what happens when ctx ends
+	load       func() (V, error)
+	background bool          // nobody needs to wait
+	began      time.Time     // known to run only
+	done       chan struct{} // closed once result is there
+
+	// The shard's lock guards these.
+	waiters int
+	settled bool
+	result  result[V]
+}
+
+// A result is what Get returns. With stale, the verdict is one that has expired and
+// is served because of it.
+type result[V any] struct {
+	v     V
+	err   error
+	stale error
+}
+
+// An answer is what a load said.
+type answer[V any] struct {
+	v      V
+	err    error
+	denied bool    // err is a verdict
+	end    instant // of the credential by itself
+}
+
+// miss is Get for what is not in memory, or no longer.
+func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, now instant) (v V, err error) {
+	if err := c.denials.fresh(&k, now); err != nil {
+		c.counters.deniedHits.Add(1)
+		return v, err
+	}
+	if ctx.Err() != nil {
+		return v, contextError(ctx)
+	}
+	s.mu.Lock()
+	if r, ok := c.recallLocked(s, k); ok { // it came in meanwhile
+		s.mu.Unlock()
+		return r.v, r.err
+	}
+	c.counters.misses.Add(1)
+	f := s.flights[k]
+	if f != nil {
+		f.waiters++
+		s.mu.Unlock()
+		c.counters.joined.Add(1)
+		return c.wait(ctx, f)
+	}
+	f = c.flight(ctx, cred, s, k)
+	f.waiters = 1
+	if err := c.launchUnlock(ctx, f); err != nil {
+		return c.serve(c.turnAway(f, err))
+	}
+	return c.wait(ctx, f)
+}
+
+// refresh renews e in the background, unless another Get does. If that fails, a hit
+// after half of the time that is left tries again.
+func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry[V], due int64) {
+	now := c.now()
+	if !e.renew.CompareAndSwap(due, int64(now.add(time.Duration(e.expires-now)/2)+1)) {
+		return
+	}
+	s.mu.Lock()
+	if s.flights[e.key] != nil || s.verdicts.entries[e.key] != e {
+		s.mu.Unlock()
+		return
+	}
+	f := c.flight(ctx, cred, s, e.key)
+	f.background = true
+	if c.launchUnlock(context.WithoutCancel(ctx), f) == nil {
+		c.counters.refreshed.Add(1)
+		return
+	}
+	f.release() // nobody was turned away
+}
+
+// flight returns a load that has not been admitted yet.
+func (c *Cache[C, V]) flight(ctx context.Context, cred C, s *shard[V], k digest) *flight[V] {
+	f := &flight[V]{key: k, shard: s, done: make(chan struct{})}
+	f.known = s.verdicts.entries[k] != nil
+	f.begin = func() { go c.run(f) }
+	f.spoil = func(err error) { c.turnAway(f, err) }
+	ctx = context.WithoutCancel(ctx)
+	if d := c.config.LoadTimeout; d > 0 {
+		f.ctx, f.cancel = context.WithTimeoutCause(ctx, d, errTimeout)
+	} else {
+		f.ctx, f.cancel = context.WithCancel(ctx)
+	}
+	f.disarm = context.AfterFunc(f.ctx, func() { c.expire(f) })
+	f.load = func() (V, error) { return c.load(f.ctx, cred) }
+	return f
+}
+
+// launchUnlock asks for admission and unlocks the shard. If it returns an error, f
+// will never be.
+func (c *Cache[C, V]) launchUnlock(ctx context.Context, f *flight[V]) error {
+	begins, spoilt, err := c.admission.enter(&f.ticket, patience(ctx))
+	if err == nil {
+		f.shard.flights[f.key] = f
+	}
+	f.shard.mu.Unlock()
+	if begins {
+		f.begin()
+	}
+	if spoilt != nil {
+		spoilt.spoil(c.admission.overloaded())
+	}
+	return err
+}
+
+// patience is how long a caller can wait for its turn.
+func patience(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return time.Until(end)
+	}
+	return math.MaxInt64
+}
+
+// wait returns the result of f, or the end of ctx.
+func (c *Cache[C, V]) wait(ctx context.Context, f *flight[V]) (v V, err error) {
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		if c.abandon(f) {
+			return v, contextError(ctx)
+		}
+	}
+	return c.serve(f.result)
+}
+
+// serve returns r to a caller of Get.
+func (c *Cache[C, V]) serve(r result[V]) (V, error) {
+	if r.stale != nil {
+		c.counters.stale.Add(1)
+		c.config.OnEvent(Event{Kind: Stale, Err: r.stale})
+	}
+	return r.v, r.err
+}
+
+// abandon leaves f, and reports whether it had no result yet. A load that has not
+// begun is not worth it when nobody waits any more.
+func (c *Cache[C, V]) abandon(f *flight[V]) bool {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if f.settled {
+		return false
+	}
+	f.waiters--
+	if f.waiters == 0 && !f.background && c.admission.drop(&f.ticket) {
+		f.settleLocked(result[V]{})
+		f.release()
+	}
+	return true
+}
+
+// run is the goroutine of a load that was admitted.
+func (c *Cache[C, V]) run(f *flight[V]) {
+	f.began = time.Now()
+	returned := false
+	defer func() {
+		switch r := recover(); {
+		case r != nil:
+			c.fail(f, Panicked, &PanicError{r, debug.Stack()}, time.Since(f.began))
+		case !returned:
+			c.fail(f, Failed, errGoexit, time.Since(f.began))
+		}
+		f.release()
+		if next := c.admission.leave(&f.ticket, time.Since(f.began)); next != nil {
+			next.begin()
+		}
+	}()
+	c.ask(f)
+	returned = true
+}
+
+// maxAsks bounds how often a load asks because its answers were revoked meanwhile.
+const maxAsks = 4
+
+func (c *Cache[C, V]) ask(f *flight[V]) {
+	err := ErrRevoked
+	for range maxAsks {
+		if f.ctx.Err() != nil {
+			err = contextError(f.ctx)
+			break
+		}
+		c.counters.loads.Add(1)
+		q := c.question()
+		a := c.judge(f.load())
+		if a.err != nil && !a.denied {
+			err = a.err
+			break
+		}
+		if c.publish(f, q, a) {
+			return
+		}
+	}
+	c.fail(f, Failed, err, time.Since(f.began))
+}
+
+// judge calls what else of the configuration has a say in an answer.
+func (c *Cache[C, V]) judge(v V, err error) answer[V] {
+	if err != nil {
+		return answer[V]{err: err, denied: !ofContext(err) && c.config.Denied(err)}
+	}
+	return answer[V]{v: v, end: c.end(v)}
+}
+
+// expire frees those who wait for a load that is out of time.
+func (c *Cache[C, V]) expire(f *flight[V]) {
+	c.fail(f, Failed, contextError(f.ctx), 0) // first: its lock is held until f has entered
+	if c.admission.drop(&f.ticket) {
+		f.release()
+	}
+}
+
+// release lets go of the load's context.
+func (f *flight[V]) release() {
+	f.disarm()
+	f.cancel()
+}
+
+// settleLocked gives r to all who wait.
+func (f *flight[V]) settleLocked(r result[V]) {
+	if f.settled {
+		return
+	}
+	f.settled, f.result = true, r
+	if f.shard.flights[f.key] == f {
+		delete(f.shard.flights, f.key)
+	}
+	close(f.done)
+}

@@ -1,0 +1,117 @@
+package ttlcache_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/connhygiene/connhygiene/ttlcache"
+)
+
+var (
+	errBad  = errors.New("bad token")
+	errAway = errors.New("provider is away")
+)
+
+func isBad(err error) bool { return errors.Is(err, errBad) }
+
+// A provider is an authenticator that tests are in control of.
+type provider struct {
+	took time.Duration // of a lookup; one that is cut short fails
+
+	mu       sync.Mutex // guards the fields below
+	verdicts map[string]error
+	asked    map[string]int
+
+	now, peak atomic.Int64 // lookups at once
+}
+
+// load says "user of TOKEN", or what say said.
+func (p *provider) load(ctx context.Context, token string) (string, error) {
+	n := p.now.Add(1)
+	defer p.now.Add(-1)
+	for most := p.peak.Load(); n > most && !p.peak.CompareAndSwap(most, n); most = p.peak.Load() {
+	}
+	p.mu.Lock()
+	if p.asked == nil {
+		p.asked = make(map[string]int)
+	}
+	p.asked[token]++
+	p.mu.Unlock()
+	if p.took > 0 {
+		select {
+		case <-time.After(p.took):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.verdicts[token]; err != nil {
+		return "", err
+	}
+	return "user of " + token, nil
+}
+
+// say makes err the answer about token, from now on.
+func (p *provider) say(token string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.verdicts == nil {
+		p.verdicts = make(map[string]error)
+	}
+	p.verdicts[token] = err
+}
+
+func (p *provider) asks(token string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked[token]
+}
+
+// strings is the configuration of most tests: lives are exact.
+type strings = ttlcache.Config[string, string]
+
+// bubble is synctest.Test. A test ends when all goroutines in it have.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+// A call is a Get in the background.
+type call struct {
+	done chan struct{}
+	v    string
+	err  error
+	took time.Duration
+}
+
+func get(ctx context.Context, c *ttlcache.Cache[string, string], token string) *call {
+	g := &call{done: make(chan struct{})}
+	go func() {
+		defer close(g.done)
+		began := time.Now()
+		g.v, g.err = c.Get(ctx, token)
+		g.took = time.Since(began)
+	}()
+	return g
+}
+
+func (g *call) wait() (string, error) {
+	<-g.done
+	return g.v, g.err
+}
+
+// settled reports whether the Get has returned. Call it after synctest.Wait.
+func (g *call) settled() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,113 @@
+package ttlcache
+
+import "time"
+
+// publish gives a verdict to all who wait and remembers it, unless it was revoked
+// since it was asked for: then it returns false. It does the same for a verdict that
+// comes when nobody waits any more.
+func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
+	s := f.shard
+	if a.denied {
+		s.mu.Lock() // a predicate has nothing to say about a denial
+	} else if c.lockJudged(s, q, a.v) {
+		s.mu.Unlock()
+		return false
+	}
+	if s.fences.stop(f.key, q) {
+		s.mu.Unlock()
+		return false
+	}
+	r, evicted := c.rememberLocked(f, q, a)
+	f.settleLocked(r)
+	s.mu.Unlock()
+	c.evicted(evicted)
+	kind := Loaded
+	if a.denied {
+		kind = Denied
+	}
+	c.config.OnEvent(Event{kind, a.err, time.Since(f.began)})
+	return true
+}
+
+// rememberLocked stores a verdict, unless one that was asked for later is known: then
+// that one is the result.
+func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r result[V], evicted *entry[V]) {
+	if c.supersededLocked(f.shard, f.key, q) {
+		if r, ok := c.recallLocked(f.shard, f.key); ok {
+			return r, nil
+		}
+		return result[V]{v: a.v, err: a.err}, nil
+	}
+	if a.denied {
+		c.denyLocked(f.shard, f.key, q, a.err)
+	} else {
+		_, evicted = c.storeLocked(f.shard, f.key, q, a.v, a.end)
+	}
+	return result[V]{v: a.v, err: a.err}, evicted
+}
+
+// denyLocked ends the positive verdict on k, and remembers the denial if it may.
+func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
+	s.forgetLocked(k)
+	now, expires := c.now(), q.at.add(max(0, c.config.DenyTTL))
+	if now >= expires {
+		return
+	}
+	c.denials.put(&entry[error]{key: k, value: err, asked: q.at, expires: expires, dead: expires}, now)
+}
+
+// recallLocked returns the verdict on k that is in memory, if there is one, and
+// counts a hit.
+func (c *Cache[C, V]) recallLocked(s *shard[V], k digest) (r result[V], ok bool) {
+	now := c.now()
+	if e := s.verdicts.entries[k]; e != nil && now < e.expires {
+		s.hits.Add(1)
+		e.touch()
+		return result[V]{v: e.value}, true
+	}
+	if err := c.denials.fresh(&k, now); err != nil {
+		c.counters.deniedHits.Add(1)
+		return result[V]{err: err}, true
+	}
+	return r, false
+}
+
+// fail tells all who wait that there is no verdict, unless they have one.
+func (c *Cache[C, V]) fail(f *flight[V], kind Kind, err error, took time.Duration) {
+	s := f.shard
+	s.mu.Lock()
+	if f.settled {
+		s.mu.Unlock()
+		return
+	}
+	f.settleLocked(c.fallbackLocked(s, f.key, err))
+	s.mu.Unlock()
+	c.counters.failed.Add(1)
+	c.config.OnEvent(Event{kind, err, took})
+}
+
+// turnAway is fail for a load that was not admitted.
+func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
+	s := f.shard
+	s.mu.Lock()
+	r := c.fallbackLocked(s, f.key, err)
+	f.settleLocked(r)
+	s.mu.Unlock()
+	f.release()
+	c.counters.shed.Add(1)
+	c.config.OnEvent(Event{Kind: Shed, Err: err})
+	return r
+}
+
+// fallbackLocked is the result for those who get no verdict: one that came in
+// meanwhile, or the last one if it may be served for some time yet, or err.
+func (c *Cache[C, V]) fallbackLocked(s *shard[V], k digest, err error) result[V] {
+	now, e := c.now(), s.verdicts.entries[k]
+	switch {
+	case e == nil || now >= e.dead:
+		return result[V]{err: err}
+	case now >= e.expires:
+		return result[V]{v: e.value, stale: err}
+	}
+	return result[V]{v: e.value}
+}

@@ -1,0 +1,128 @@
+package ttlcache
+
+import "sync/atomic"
+
+// An instant is a monotonic time, in nanoseconds since the cache was made.
+type instant int64
+
+const (
+	distantPast   instant = -1 << 63
+	distantFuture instant = 1<<63 - 1
+)
+
+// An entry is a verdict. Only the atomic fields and the links change once it is in
+// a sieve, so whoever got hold of one may read it without a lock.
+type entry[T any] struct {
+	key          digest
+	value        T
+	asked        instant // when the question was
+	expires      instant // not a hit from here on
+	dead         instant // not served at all from here on
+	renew        atomic.Int64
+	visited      atomic.Bool
+	newer, older *entry[T]
+}
+
+// A sieve is a bounded map that forgets what was not asked for: SIEVE, of Zhang et
+// al., NSDI 2024. A hit only sets a bit, so readers need no more than a read lock.
+// It is not safe for concurrent use but for get and touch.
+type sieve[T any] struct {
+	max            int
+	entries        map[digest]*entry[T]
+	newest, oldest *entry[T]
+	hand           *entry[T] // where the search for a victim goes on; nil is the oldest
+}
+
+func newSieve[T any](limit int) sieve[T] {
+	return sieve[T]{max: limit, entries: make(map[digest]*entry[T])}
+}
+
+// touch notes a hit.
+func (e *entry[T]) touch() {
+	if !e.visited.Load() { // a load that finds the bit set leaves the cache line shared
+		e.visited.Store(true)
+	}
+}
+
+// put adds e, replaces what had its key, and returns what had to go for it.
+func (s *sieve[T]) put(e *entry[T], now instant) (evicted *entry[T]) {
+	if old := s.entries[e.key]; old != nil {
+		s.remove(old)
+	}
+	if len(s.entries) >= s.max {
+		evicted = s.victim(now)
+		s.remove(evicted)
+	}
+	s.entries[e.key] = e
+	e.older = s.newest
+	if s.newest != nil {
+		s.newest.newer = e
+	} else {
+		s.oldest = e
+	}
+	s.newest = e
+	return evicted
+}
+
+// victim looks from the oldest to the newest for an entry that is dead or was not
+// visited since the last time around. The sieve must not be empty.
+func (s *sieve[T]) victim(now instant) *entry[T] {
+	e := s.hand
+	for {
+		if e == nil {
+			e = s.oldest
+		}
+		if now >= e.dead || !e.visited.Load() {
+			s.hand = e
+			return e
+		}
+		e.visited.Store(false)
+		e = e.newer
+	}
+}
+
+// remove forgets e, which must be in s.
+func (s *sieve[T]) remove(e *entry[T]) {
+	delete(s.entries, e.key)
+	if s.hand == e {
+		s.hand = e.newer
+	}
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		s.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		s.oldest = e.newer
+	}
+	e.newer, e.older = nil, nil
+}
+
+func (s *sieve[T]) clear() { *s = newSieve[T](s.max) }
+
+const (
+	maxShards = 64 // enough for 16 cores at four shards each
+	minShare  = 32 // of a shard: with less, chance would leave much of the budget unused
+)
+
+// shares splits a budget into those of shards, whose number is a power of two. Their
+// sum is the budget. Keys are random, so n distinct ones use nearly all of it.
+func shares(budget int) []int {
+	n := 1
+	for n < maxShards && budget/(2*n) >= minShare {
+		n *= 2
+	}
+	s := make([]int, n)
+	for i := range s {
+		s[i] = budget / n
+		if i < budget%n {
+			s[i]++
+		}
+	}
+	return s
+}
+
+// index chooses one of n shards, a power of two, for k.
+func (k *digest) index(n int) int { return int(k[0]) & (n - 1) }
