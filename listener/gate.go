@@ -46,9 +46,9 @@ type State int
 
 // The states of a Gate.
 const (
-	Closed State = iota // clients are refused or parked; Open opens
-	Opened              // clients are accepted; Shut closes again
-	Done                // Close was called, which is final
+	Closed State = iota // Closed refuses clients, or parks them; Open ends it.
+	Opened              // Opened lets clients in; Shut ends it.
+	Done                // Done is final: Close was called.
 )
 
 // String returns the state's name, such as "closed".

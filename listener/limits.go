@@ -103,10 +103,10 @@ type Reason int
 
 // The limits that connections are rejected for.
 const (
-	OverPending Reason = iota // Limits.MaxPending
-	OverRate                  // Limits.Rate
-	OverConns                 // Limits.MaxConns
-	OverSource                // Limits.PerSource
+	OverPending Reason = iota // OverPending is beyond Limits.MaxPending.
+	OverRate                  // OverRate is beyond Limits.Rate.
+	OverConns                 // OverConns is beyond Limits.MaxConns.
+	OverSource                // OverSource is beyond Limits.PerSource.
 
 	reasons = iota
 )

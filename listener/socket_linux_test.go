@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -188,23 +187,16 @@ func (c *capture) control(_, _ string, rc syscall.RawConn) error {
 // tcpi_sacked of a listening socket.
 func (c *capture) backlog(t *testing.T) uint32 {
 	t.Helper()
-	var info [32]byte
-	size := uint32(len(info))
-	var errno syscall.Errno
+	var info *syscall.IPv6MTUInfo // of the size of the part of tcp_info that ends with tcpi_sacked
+	var err error
 	require.NoError(t, c.conns[len(c.conns)-1].Control(func(fd uintptr) {
-		_, _, errno = syscall.Syscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
-			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		info, err = syscall.GetsockoptIPv6MTUInfo(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
 	}))
-	require.Zero(t, errno)
-	const listen, sacked = 10, 8 + 5*4
-	require.Equal(t, byte(listen), info[0])
-	return *(*uint32)(unsafe.Pointer(&info[sacked]))
+	require.NoError(t, err)
+	return info.Mtu
 }
 
 func TestQueueOfSocketsIsSized(t *testing.T) {
-	if runtime.GOARCH == "386" {
-		t.Skip("has no getsockopt(2) of its own, only socketcall(2)")
-	}
 	for _, park := range []bool{false, true} {
 		for _, mptcp := range []bool{false, true} {
 			t.Run(fmt.Sprintf("park=%v,mptcp=%v", park, mptcp), func(t *testing.T) {
