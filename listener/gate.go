@@ -138,7 +138,9 @@ func (g *Gate) Open(ctx context.Context) error {
 // Shut turns clients away again, or parks them. Accepted connections live on; a
 // connection that was on its way out of Accept is reset by a gate that refuses and
 // kept for the next Open by one that parks. Shut of a closed gate does nothing and
-// returns nil; after Close it returns net.ErrClosed.
+// returns nil; after Close it returns net.ErrClosed. After another error, such as
+// that a process has put its own Unix socket in our place, the gate is closed all
+// the same, and Open tries to get the address back.
 func (g *Gate) Shut() error {
 	g.moving.Lock()
 	defer g.moving.Unlock()
@@ -149,9 +151,7 @@ func (g *Gate) Shut() error {
 		return closedError("shut", g.addr)
 	}
 	l := g.become(Closed, nil)
-	if g.park && g.sized {
-		_ = resize(l, systemBacklog) // the queue is where clients park now
-	}
+	g.restore(l)
 	return g.seat.leave(l)
 }
 
@@ -164,6 +164,7 @@ func (g *Gate) Close() error {
 		return nil
 	}
 	l := g.become(Done, nil)
+	g.restore(l)
 	g.mu.Lock()
 	kept := g.kept
 	g.kept = nil
@@ -216,6 +217,14 @@ func (g *Gate) resize(l net.Listener) {
 	}
 	g.sized = true
 	_ = resize(l, n) // as far as it can be had, see Limits.Patience
+}
+
+// restore gives l the system's queue: it is where clients park from now on, after
+// Close those of others who have the socket, such as systemd.
+func (g *Gate) restore(l net.Listener) {
+	if g.park && g.sized && l != nil {
+		_ = resize(l, systemBacklog)
+	}
 }
 
 // Accept waits for the gate to be open and for a client. The error is

@@ -18,6 +18,7 @@ type socketFile struct {
 	name    string
 	f       *os.File    // nil if the name is not ours
 	info    os.FileInfo // of the path as we made it; nil for an abstract name
+	look    os.FileInfo // of the path as its mode and owner were last; nil if never seen
 }
 
 func newSocketFile(f *os.File, lc net.ListenConfig, addr net.Addr) (*socketFile, error) {
@@ -63,7 +64,7 @@ func (s *socketFile) release(l net.Listener) error {
 	if s.f == nil {
 		return nil
 	}
-	_, err := s.remove()
+	err := s.remove()
 	if l != nil {
 		err = errors.Join(err, l.Close())
 	}
@@ -72,46 +73,46 @@ func (s *socketFile) release(l net.Listener) error {
 
 // bind takes the name anew, with the mode and the owner that its file had.
 func (s *socketFile) bind(ctx context.Context) error {
-	was, err := s.remove()
-	if err != nil {
+	if err := s.remove(); err != nil {
 		return err
 	}
 	f, _, err := bindOnly(ctx, s.lc, s.network, s.name)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.note(), s.dress(was)); err != nil {
-		return errors.Join(err, f.Close())
+	if err := errors.Join(s.note(), s.dress()); err != nil {
+		return errors.Join(err, os.Remove(s.name), f.Close())
 	}
 	s.f = f
 	return nil
 }
 
-// remove removes our file and returns what it was. A file that another process
+// remove removes our file, and remembers its look. A file that another process
 // has put in its place is left there.
-func (s *socketFile) remove() (os.FileInfo, error) {
+func (s *socketFile) remove() error {
 	if s.info == nil {
-		return nil, nil
-	}
-	was, err := os.Lstat(s.name)
-	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(was, s.info) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return was, os.Remove(s.name)
-}
-
-func (s *socketFile) dress(was os.FileInfo) error {
-	if was == nil {
 		return nil
 	}
-	old, now := was.Sys().(*syscall.Stat_t), s.info.Sys().(*syscall.Stat_t)
-	if old.Uid != now.Uid || old.Gid != now.Gid {
-		if err := os.Lchown(s.name, int(old.Uid), int(old.Gid)); err != nil {
+	now, err := os.Lstat(s.name)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(now, s.info) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.look = now
+	return os.Remove(s.name)
+}
+
+func (s *socketFile) dress() error {
+	if s.look == nil {
+		return nil
+	}
+	was, now := s.look.Sys().(*syscall.Stat_t), s.info.Sys().(*syscall.Stat_t)
+	if was.Uid != now.Uid || was.Gid != now.Gid {
+		if err := os.Lchown(s.name, int(was.Uid), int(was.Gid)); err != nil {
 			return err
 		}
 	}
-	return os.Chmod(s.name, was.Mode().Perm())
+	return os.Chmod(s.name, s.look.Mode().Perm())
 }

@@ -185,7 +185,9 @@ func (m *Merged) close() error {
 		reset(c)
 	}
 	for _, l := range m.legs {
-		errs = append(errs, l.l.Close())
+		if err := l.l.Close(); !errors.Is(err, net.ErrClosed) { // one that has died may be closed
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -8,8 +8,8 @@ import (
 
 const (
 	maxGoodbyes     = 64               // at once; a flood must not become goroutines
-	goodbyeDeadline = 10 * time.Second // hook and all
-	lingerDeadline  = time.Second      // after the hook, for the client to read
+	goodbyeDeadline = 10 * time.Second // for all of it
+	lingerDeadline  = time.Second      // of that, after the hook, for the client to read
 )
 
 // A parting is a connection that is being told goodbye.
@@ -44,25 +44,19 @@ func (t *Throttled) part(c net.Conn, why Reason) *parting {
 // goodbye lets the hook speak and closes p in order: unread bytes would turn a
 // plain Close into a reset, which can overtake what the hook has written.
 func (t *Throttled) goodbye(p *parting) {
-	defer t.parted(p)
-	end := time.Now().Add(goodbyeDeadline)
-	_ = p.SetDeadline(end)
+	end := time.AfterFunc(goodbyeDeadline, func() { _ = p.Close() }) // even if the hook hangs
+	defer t.parted(p, end)
+	_ = p.SetDeadline(time.Now().Add(goodbyeDeadline - lingerDeadline))
 	p.hook(p.Conn, p.why)
 	if w, ok := p.Conn.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
-		_ = p.SetReadDeadline(earlier(end, time.Now().Add(lingerDeadline)))
+		_ = p.SetReadDeadline(time.Now().Add(lingerDeadline))
 		_, _ = io.Copy(io.Discard, p)
 	}
+}
+
+func (t *Throttled) parted(p *parting, end *time.Timer) {
+	end.Stop()
 	_ = p.Close()
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func (t *Throttled) parted(p *parting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.parting, p)

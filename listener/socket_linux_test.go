@@ -55,6 +55,25 @@ func TestSocketFileOfAnotherIsLeftAlone(t *testing.T) {
 	serves(t, successor, successor.Addr())
 }
 
+// A name that was lost for a while does not come back with a mode of its own.
+func TestSocketFileKeepsItsModeOverALoss(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	g := reserve(t, "unix", path)
+	require.NoError(t, os.Chmod(path, 0o620))
+	require.NoError(t, g.Open(t.Context()))
+	require.NoError(t, g.Shut())
+	require.NoError(t, g.Open(t.Context()))
+	require.NoError(t, os.Remove(path))
+	thief, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	require.ErrorIs(t, g.Shut(), syscall.EADDRINUSE)
+	require.NoError(t, thief.Close())
+	require.NoError(t, g.Open(t.Context()))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o620), info.Mode().Perm())
+}
+
 // Clients connect to a parked gate before it opens, and none is lost.
 func TestParkOnSockets(t *testing.T) {
 	for name, a := range addresses(t) {

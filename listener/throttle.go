@@ -91,7 +91,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 		t.spare = new(spare)
 	}
 	t.probe.init()
-	t.resize(lim.backlog())
+	t.resize()
 	return t
 }
 
@@ -117,7 +117,7 @@ func (t *Throttled) SetLimits(lim Limits) {
 	t.lim = lim
 	t.wakeLocked()
 	t.mu.Unlock()
-	t.resize(lim.backlog())
+	t.resize()
 }
 
 // Stats returns the counts up to now.
@@ -142,10 +142,11 @@ func (t *Throttled) count() ThrottleStats {
 	return s
 }
 
-// resize makes the queue n long, 0 for the system's length.
-func (t *Throttled) resize(n int) {
+// resize makes the queue as long as the limits that are in force ask for.
+func (t *Throttled) resize() {
 	t.sizing.Lock()
 	defer t.sizing.Unlock()
+	n := t.Limits().backlog()
 	if g, ok := t.l.(*Gate); ok {
 		g.setBacklog(n)
 		return

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -262,7 +263,9 @@ func TestGateSizesTheQueueAtEachOpen(t *testing.T) {
 		l.SetLimits(listener.Limits{Rate: 600})
 		l.SetLimits(listener.Limits{MaxPending: 1})
 		require.Equal(t, []int{75, math.MaxInt32, 150, 300, math.MaxInt32}, inner.all)
-		require.NoError(t, l.Close())
+		l.SetLimits(listener.Limits{Rate: 150})
+		require.NoError(t, l.Close()) // others may have the socket too, and park clients at it
+		require.Equal(t, []int{75, math.MaxInt32, 150, 300, math.MaxInt32, 75, math.MaxInt32}, inner.all)
 
 		inner = &sizes{Listener: listenertest.New()}
 		l = listener.Throttle(inner, listener.Limits{MaxPending: 1})
@@ -273,6 +276,21 @@ func TestGateSizesTheQueueAtEachOpen(t *testing.T) {
 		require.Equal(t, []int{50, math.MaxInt32}, inner.all)
 		require.NoError(t, l.Close())
 	})
+}
+
+// Of two SetLimits at once the queue is that of the one that is in force.
+func TestQueueAgreesWithLimits(t *testing.T) {
+	inner := &sizes{Listener: listenertest.New()}
+	l := listener.Throttle(inner, listener.Limits{})
+	defer l.Close()
+	for range 1000 {
+		var both sync.WaitGroup
+		for _, r := range []float64{100, 200} {
+			both.Go(func() { l.SetLimits(listener.Limits{Rate: r}) })
+		}
+		both.Wait()
+		require.EqualValues(t, l.Limits().Rate/2, inner.all[len(inner.all)-1])
+	}
 }
 
 // sizes notes what its queue is made.
@@ -556,7 +574,7 @@ func TestRejectIsBoundedAndOffTheAcceptPath(t *testing.T) {
 			_, err := c.Read(make([]byte, 1))
 			require.ErrorIs(t, err, io.EOF)
 		}
-		require.Equal(t, 10*time.Second, time.Since(start))
+		require.InDelta(t, 10*time.Second, time.Since(start), float64(time.Second))
 		synctest.Wait()
 		late := connect(t, inner) // there is room for goodbyes again
 		got = acceptLater(l)
@@ -565,6 +583,37 @@ func TestRejectIsBoundedAndOffTheAcceptPath(t *testing.T) {
 		isReset(t, late) // cut by Close
 		require.ErrorIs(t, (<-got).err, net.ErrClosed)
 	})
+}
+
+// A hook that hangs on something else than the connection, or that takes the
+// deadline away, does not keep the client.
+func TestGoodbyeEndsWithoutItsHook(t *testing.T) {
+	over := make(chan struct{})
+	hooks := map[string]func(net.Conn){
+		"hangs": func(net.Conn) { <-over },
+		"no deadline": func(c net.Conn) {
+			_ = c.SetDeadline(time.Time{})
+			_, _ = io.Copy(io.Discard, c)
+		},
+		"exits": func(net.Conn) { runtime.Goexit() },
+	}
+	for name, hook := range hooks {
+		lim := listener.Limits{MaxConns: 1, Overflow: listener.Reset, Reject: func(c net.Conn, _ listener.Reason) { hook(c) }}
+		throttled(t, lim, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+			over = make(chan struct{})
+			connect(t, inner)
+			accept(t, l)
+			got := acceptLater(l)
+			start := time.Now()
+			client := connect(t, inner)
+			_, err := client.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF, name)
+			require.LessOrEqual(t, time.Since(start), 10*time.Second, name)
+			close(over)
+			require.NoError(t, l.Close())
+			<-got
+		})
+	}
 }
 
 // A client that neither reads nor leaves has a second after the hook.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,11 +28,22 @@ func TestTwoPhase(t *testing.T) {
 		require.Equal(t, uint64(1), l.Public.Stats().Accepted) // the private port is not counted
 		require.NoError(t, l.Shut())
 		serves(t, l, l.Private.Addr())
+		require.NoError(t, l.Err())
+		require.NoError(t, l.Private.Close()) // by somebody else
+		serves(t, opened(t, l), l.Addr())
+		require.Eventually(t, func() bool { return l.Err() != nil }, time.Minute, time.Millisecond)
+		require.ErrorIs(t, l.Err(), net.ErrClosed)
 		require.NoError(t, l.Close())
 		require.NoError(t, l.Close())
 		_, err = l.Accept()
 		require.ErrorIs(t, err, net.ErrClosed)
 	}
+}
+
+func opened(t *testing.T, l *listener.TwoPhase) *listener.TwoPhase {
+	t.Helper()
+	require.NoError(t, l.Open(t.Context()))
+	return l
 }
 
 func TestOnePhaseIsOpenAtOnce(t *testing.T) {
