@@ -1,0 +1,341 @@
+package backoff
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Backoff is the position of one long-lived client in its [Policy]: it knows what
+// failed, what the server asked for, and when the next attempt is due. Its zero
+// value is ready. It must not be copied, and its fields must not change once it is
+// in use.
+//
+// Next belongs to one goroutine. All other methods may be called beside it: an
+// announcement arrives on the goroutine that reads the stream.
+type Backoff struct {
+	// Policy is the schedule and the limits.
+	Policy Policy
+
+	// Splay spreads the attempt that follows the loss of a stable connection over
+	// [0,Splay), in place of the schedule: all clients of a server lose it at once.
+	// A sound value is the size of the fleet divided by the logins a second that
+	// the server can do. Zero and less mean off.
+	Splay time.Duration
+
+	// SplayFirst spreads the very first attempt as well, and the first one after
+	// Reset, for fleets that are started together. False means at once.
+	SplayFirst bool
+
+	// StableAfter is the time from Up to Fail after which a session makes the failures
+	// before it forgotten. Zero means Policy's Max, or 30s if that is unlimited;
+	// below zero no session does.
+	StableAfter time.Duration
+
+	// Wake ends a scheduled or splayed wait early when a value arrives, for instance
+	// because the network is back. It never ends what the server asked for, a hint or a
+	// window; a value that has to wait in the channel meanwhile is taken later. Nil
+	// means none, and so does a closed channel.
+	Wake <-chan struct{}
+
+	// Rand returns draws from [0,1); Next calls it, without a lock. Nil means the
+	// generator of math/rand/v2.
+	Rand func() float64
+
+	// OnWait is called before each wait, on the goroutine of Next and without a lock.
+	// Nil means none.
+	OnWait func(Event)
+
+	timer *time.Timer // of Next alone
+
+	mu       sync.Mutex // guards the fields below
+	attempts int        // begun
+	failures int        // since the last stable session
+	trying   bool       // Next has returned true and there was no Fail yet
+	up       time.Time  // when the session began; zero if there is none
+	stable   bool       // what was lost last was a stable session
+	began    time.Time  // the first of the failures
+	lost     time.Time  // the last of the failures
+	last     error      // of the last failure
+	hint     time.Duration
+	window   time.Duration
+	slot     time.Time // the last one used of the window; zero: to be drawn
+	atOnce   bool      // the last failure was followed by a wait of 0
+	stop     *Error
+}
+
+// Event is a wait that is about to begin.
+type Event struct {
+	Attempt  int           // Attempt is the number of the attempt after the wait, from 1, since the first or since Reset.
+	Failures int           // Failures is the number of failures in a row before it.
+	Err      error         // Err is the last failure without its outermost mark; nil after a clean end.
+	Delay    time.Duration // Delay is how long the wait lasts unless Wake or the context ends it.
+	Hinted   bool          // Hinted reports whether Err asked for the Delay, see [Hint].
+}
+
+// Next waits until the next attempt is due and reports whether there is to be one.
+// False means stop for good, until Reset: the context is done, the policy is
+// exhausted, or an error was permanent; Err says which. The first attempt is due at
+// once, unless SplayFirst says otherwise.
+//
+// A wait that could not end before ctx's deadline or before MaxElapsed is not
+// begun. If Fail was not called since the last Next, that counts as Fail(nil).
+func (b *Backoff) Next(ctx context.Context) bool {
+	e, wake, ok := b.plan(ctx)
+	if !ok {
+		return false
+	}
+	if e.Failures > 0 || e.Delay > 0 {
+		if b.OnWait != nil {
+			b.OnWait(e)
+		}
+		b.wait(ctx, e.Delay, wake)
+	}
+	return b.begin(ctx)
+}
+
+// Up says that the session is of use: the login succeeded. It starts the clock of
+// StableAfter and forgets nothing yet.
+func (b *Backoff) Up() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.up.IsZero() {
+		b.up = time.Now()
+	}
+	b.slot = time.Time{}
+}
+
+// Fail says that the attempt failed or that its session was lost, and of what. A
+// session that ended cleanly, err being nil, was lost as well. If err is
+// [Permanent], Next will stop; if it has a [Hint], that is the next wait.
+func (b *Backoff) Fail(err error) {
+	hint, _ := Hint(err)
+	permanent := errors.Is(err, ErrPermanent)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failLocked(err, hint)
+	if permanent {
+		b.stopLocked(ending{cause: ErrPermanent})
+	}
+}
+
+// SetWindow obeys a server that announced how long its whole fleet needs to come
+// back, such as [Pacer.Window] says: from the next wait on, attempts are made at a
+// random time within w after the loss and then exactly every w, until Up. It
+// holds until it is replaced; zero and less end it. It is at most MaxHint. A wait
+// that is under way is not changed.
+func (b *Backoff) SetWindow(w time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w = max(w, 0); w != b.window {
+		b.window, b.slot = w, time.Time{}
+	}
+}
+
+// Reset forgets the failures, the hint and the stop, so that the next attempt is due
+// as the very first one was. It keeps the window. A wait that is under way is not
+// changed.
+func (b *Backoff) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attempts, b.failures = 0, 0
+	b.last, b.hint, b.stop = nil, 0, nil
+	b.stable, b.atOnce = false, false
+	b.up, b.slot = time.Time{}, time.Time{}
+}
+
+// Failures returns the number of failures in a row, which a session that has lived
+// StableAfter ends.
+func (b *Backoff) Failures() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stableLocked(time.Now()) {
+		return 0
+	}
+	return b.failures
+}
+
+// Err returns why Next returned false, an [*Error], and nil before that. It is for
+// after the loop, and safe beside it.
+func (b *Backoff) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop == nil {
+		return nil
+	}
+	return b.stop
+}
+
+// plan decides what is due. It returns what may end the wait early.
+func (b *Backoff) plan(ctx context.Context) (e Event, wake <-chan struct{}, ok bool) {
+	u := b.draw()
+	end := endingOf(ctx)
+	deadline, limited := ctx.Deadline()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop != nil {
+		return Event{}, nil, false
+	}
+	if b.trying {
+		b.failLocked(nil, 0)
+	}
+	now := time.Now()
+	d, asked := b.dueLocked(now, u)
+	switch {
+	case end.cause != nil:
+	case limited && d >= deadline.Sub(now):
+		end.cause = context.DeadlineExceeded
+	case b.exhaustedLocked(now, d):
+		end.cause = ErrExhausted
+	}
+	b.stopLocked(end)
+	if !asked {
+		wake = b.Wake
+	}
+	return Event{b.attempts + 1, b.failures, b.last, d, b.hint > 0}, wake, b.stop == nil
+}
+
+// dueLocked is the order of what is due: hint, window, splay, schedule. It reports
+// whether the server asked for it.
+func (b *Backoff) dueLocked(now time.Time, u float64) (d time.Duration, asked bool) {
+	most := b.Policy.mostHint()
+	first := b.failures == 0
+	switch {
+	case first && (b.attempts > 0 || !b.SplayFirst || b.Splay <= 0):
+		return 0, false
+	case b.hint > 0:
+		h := min(b.hint, most)
+		return h + min(portion(min(h, time.Second), u), forever-h), true
+	case b.window > 0:
+		d, asked = b.slotLocked(min(b.window, most), now, u), true
+	case b.Splay > 0 && (first || b.stable):
+		d = portion(b.Splay, u)
+	default:
+		d = b.Policy.delay(b.failures, u)
+	}
+	if d == 0 && b.atOnce {
+		d = b.Policy.delay(b.failures, u) // two sessions in a row that ended as they began
+	}
+	b.atOnce = d == 0 && !first
+	return d, asked
+}
+
+// slotLocked is the time to the next slot of a window. The first is drawn; those
+// missed while an attempt ran are skipped, or the phase would be lost.
+func (b *Backoff) slotLocked(w time.Duration, now time.Time, u float64) time.Duration {
+	if b.slot.IsZero() {
+		if b.failures == 0 {
+			b.lost = now
+		}
+		b.slot = b.lost.Add(portion(w, u))
+		if !b.slot.Before(now) {
+			return b.slot.Sub(now)
+		}
+	}
+	d := w - now.Sub(b.slot)%w
+	b.slot = now.Add(d)
+	return d
+}
+
+func (b *Backoff) exhaustedLocked(now time.Time, d time.Duration) bool {
+	p := &b.Policy
+	switch {
+	case b.failures == 0:
+		return false
+	case p.MaxAttempts > 0 && b.failures >= p.MaxAttempts:
+		return true
+	}
+	return p.MaxElapsed > 0 && d >= p.MaxElapsed-now.Sub(b.began)
+}
+
+// wait waits for d, for ctx or for a value from wake.
+func (b *Backoff) wait(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	if d <= 0 {
+		return
+	}
+	if b.timer == nil {
+		b.timer = time.NewTimer(d)
+	} else {
+		b.timer.Reset(d)
+	}
+	defer b.timer.Stop()
+	for {
+		select {
+		case <-b.timer.C:
+			return
+		case <-ctx.Done():
+			return
+		case _, ok := <-wake:
+			if ok {
+				return
+			}
+			wake = nil // closed
+		}
+	}
+}
+
+// begin begins the attempt, unless there is to be none since the wait began: a
+// context and a timer that fire together are in no order (cenkalti/backoff#194).
+func (b *Backoff) begin(ctx context.Context) bool {
+	end := endingOf(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopLocked(end); b.stop != nil {
+		return false
+	}
+	b.attempts++
+	b.trying = true
+	return true
+}
+
+func (b *Backoff) failLocked(err error, hint time.Duration) {
+	now := time.Now()
+	b.stable = b.stableLocked(now)
+	if b.stable {
+		b.failures = 0
+	}
+	if b.failures == 0 {
+		b.began = now
+	}
+	if b.failures < math.MaxInt {
+		b.failures++
+	}
+	b.last, b.hint, b.lost = unmark(err), hint, now
+	b.up, b.trying = time.Time{}, false
+}
+
+// stableLocked reports whether there is a session that has lived StableAfter.
+func (b *Backoff) stableLocked(now time.Time) bool {
+	after := b.StableAfter
+	if after == 0 {
+		if after = b.Policy.most(); after == forever {
+			after = defaultMax
+		}
+	}
+	return after > 0 && !b.up.IsZero() && now.Sub(b.up) >= after
+}
+
+// stopLocked stops for good if e is an end and nothing stopped it before.
+func (b *Backoff) stopLocked(e ending) {
+	if b.stop == nil && e.cause != nil {
+		b.stop = &Error{b.attempts, b.last, e.cause, e.ended}
+	}
+}
+
+// draw returns a number from [0,1), whatever Rand returns.
+func (b *Backoff) draw() float64 {
+	if b.Rand == nil {
+		return rand.Float64()
+	}
+	u := b.Rand()
+	if u >= 1 {
+		return math.Nextafter(1, 0)
+	}
+	if !(u >= 0) { // NaN as well
+		return 0
+	}
+	return u
+}

@@ -1,0 +1,65 @@
+// Package backoff decides when to come back: after a failure, after a lost
+// connection, after a server said "not now". A fleet that uses it comes back from
+// an outage without hurting its server, and a server can say when.
+//
+// A [Policy] is a schedule: a plain value whose zero value is ready, that holds no
+// state, and that any number of goroutines may share. [Retry] and [Do] run a
+// function until it succeeds. [Backoff] is the position of a long-lived client in
+// its Policy. [Pacer] is the server's half.
+//
+// # Usage
+//
+// The whole of a reconnect loop:
+//
+//	var b backoff.Backoff // 500ms to 30s, doubling, half of each delay random
+//	for b.Next(ctx) {     // waits what is due; false means stop, see b.Err
+//		err := connect(ctx, b.Up) // calls Up once connected, returns when the stream is lost
+//		b.Fail(err)
+//	}
+//
+// The delays of the zero Policy, in seconds, after n failures in a row:
+//
+//	n      1          2       3    4    5     6      7 and more
+//	delay  0.25–0.5   0.5–1   1–2  2–4  4–8   8–16   15–30
+//
+// Fleets should set Backoff.Splay, or have their server announce a window:
+// 800 agents that lose a server for 0.3s arrive within 0.1s of each other without,
+// and at most 30 of them do with a Splay of 10s. A sound Splay is the number of
+// agents divided by the logins a second that the server can do.
+//
+// # What is due
+//
+// What a server says comes before what the client thinks. The wait before an
+// attempt is, in this order: the hint of the last error, the slot of the window
+// that the server announced, the splay if a stable connection was lost, the
+// schedule.
+//
+// # Expected behavior of callers
+//
+// Call Up when a session is of use: after the login and not after the dial. Up does
+// not forget the failures yet, since a server that accepts and then kills would
+// be hammered; a session that lived StableAfter does.
+//
+// A server that watches for silent clients must allow for Policy.Max, or it takes
+// one that waits for one that is gone.
+//
+// # Concurrency
+//
+// Policy, Retry, Do and Pacer may be used by any number of goroutines. Next belongs to
+// one goroutine, and the other methods of Backoff may be called beside it.
+//
+// # Testing
+//
+// There is no clock to replace: put the loop into a [testing/synctest] bubble, where
+// an hour of waiting takes no time and is exact to the nanosecond.
+//
+// # When not to use it
+//
+// A client that makes many calls a second wants a budget for its retries, hedging or
+// a circuit breaker as well: failsafe-go has them. There is no retry budget and
+// no throttle here on purpose: for an agent with one connection they only delay
+// the return. Compared with cenkalti/backoff, avast/retry-go and sethvargo/go-retry
+// this package jitters below its maximum and not around it, resets after a stable
+// session and not on connect, caps what a server may ask for, and allocates
+// nothing while a client loops.
+package backoff

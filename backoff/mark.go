@@ -1,0 +1,72 @@
+package backoff
+
+import (
+	"errors"
+	"time"
+)
+
+// Permanent marks err as one that no further attempt can cure, such as bad
+// credentials: [Retry], [Do] and [Backoff.Next] stop with [ErrPermanent], also after a
+// stable session. The mark may be wrapped: the text around it survives, as the
+// mark adds none of its own. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// After marks err with what its server asked for: come back in d. The next wait is d,
+// at most Policy.MaxHint, plus up to a second of jitter. If d is zero or negative
+// there is no hint and the result is err; a huge d is kept as it is, since MaxHint
+// caps it. After(d, nil) is nil.
+func After(d time.Duration, err error) error {
+	if err == nil || d <= 0 {
+		return err
+	}
+	return &hintedError{err, d}
+}
+
+// Hint returns what a server asked for: the RetryAfter of the first error in err's
+// tree that has a method RetryAfter() time.Duration, as those made by [After] and
+// [*BusyError] have. It reports whether that is a hint; zero and less are none.
+func Hint(err error) (time.Duration, bool) {
+	h, ok := errors.AsType[hinter](err)
+	if !ok {
+		return 0, false
+	}
+	d := h.RetryAfter()
+	return max(d, 0), d > 0
+}
+
+type hinter interface {
+	error
+	RetryAfter() time.Duration
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string        { return e.err.Error() }
+func (e *permanentError) Unwrap() error        { return e.err }
+func (e *permanentError) Is(target error) bool { return target == ErrPermanent }
+
+type hintedError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *hintedError) Error() string             { return e.err.Error() }
+func (e *hintedError) Unwrap() error             { return e.err }
+func (e *hintedError) RetryAfter() time.Duration { return e.after }
+
+// unmark takes the outermost mark off. A mark further inside stays: to take it off
+// would lose the text around it (cenkalti/backoff#123).
+func unmark(err error) error {
+	switch e := err.(type) {
+	case *permanentError:
+		return e.err
+	case *hintedError:
+		return e.err
+	}
+	return err
+}

@@ -1,0 +1,83 @@
+package backoff_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/backoff"
+)
+
+var (
+	errRefused = errors.New("refused")
+	errBad     = errors.New("bad password")
+)
+
+// exact is a schedule of 1s, 2s, 4s, 8s, 8s ... without jitter.
+var exact = backoff.Policy{Min: time.Second, Max: 8 * time.Second, Jitter: -1}
+
+// failing fails n times with err and then returns 42. It counts its calls.
+func failing(n int, err error) (op func(context.Context) (int, error), calls *int) {
+	calls = new(int)
+	return func(context.Context) (int, error) {
+		if *calls++; *calls <= n {
+			return *calls, err
+		}
+		return 42, nil
+	}, calls
+}
+
+func TestRetryUntilSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		op, calls := failing(4, errRefused)
+		v, err := backoff.Retry(t.Context(), exact, op)
+		require.NoError(t, err)
+		require.Equal(t, 42, v)
+		require.Equal(t, 5, *calls)
+		require.Equal(t, 15*time.Second, time.Since(begun))
+	})
+}
+
+func TestRetryMaxAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		op, calls := failing(9, errRefused)
+		p := exact
+		p.MaxAttempts = 3
+		v, err := backoff.Retry(t.Context(), p, op)
+		require.Zero(t, v)
+		require.Equal(t, 3, *calls)
+		require.ErrorIs(t, err, backoff.ErrExhausted)
+		require.ErrorIs(t, err, errRefused)
+		e, ok := errors.AsType[*backoff.Error](err)
+		require.True(t, ok)
+		require.Equal(t, 3, e.Attempts)
+		require.Equal(t, errRefused, e.Last)
+		require.Equal(t, backoff.ErrExhausted, e.Cause)
+		require.EqualError(t, err, "backoff: exhausted after 3 attempts: refused")
+	})
+}
+
+func TestRetryStopsAtPermanent(t *testing.T) {
+	wrapped := fmt.Errorf("while dialing db7: %w", backoff.Permanent(errBad))
+	for _, given := range []struct{ err, last error }{
+		{backoff.Permanent(errBad), errBad},
+		{wrapped, wrapped},
+		{backoff.Permanent(wrapped), wrapped},
+		{backoff.Permanent(backoff.After(time.Second, errBad)), backoff.After(time.Second, errBad)},
+	} {
+		op, calls := failing(9, given.err)
+		_, err := backoff.Retry(t.Context(), exact, op)
+		require.Equal(t, 1, *calls)
+		require.ErrorIs(t, err, backoff.ErrPermanent)
+		require.ErrorIs(t, err, errBad)
+		e, _ := errors.AsType[*backoff.Error](err)
+		require.Equal(t, given.last, e.Last)
+		require.EqualError(t, err, "backoff: permanent failure after 1 attempt: "+given.last.Error())
+	}
+}
