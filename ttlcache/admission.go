@@ -40,7 +40,7 @@ func (a *admission) enter(t *ticket, patience time.Duration) (begins bool, spoil
 		return true, nil, nil
 	}
 	wait := a.waitLocked(t.known)
-	if wait > patience || a.timeout > 0 && wait+a.took > a.timeout {
+	if wait > patience || a.timeout > 0 && wait+a.took >= a.timeout {
 		return false, nil, &overload{wait, "no load can begin in time"}
 	}
 	if a.known.Len()+a.strange.Len() >= a.queue {

@@ -118,7 +118,8 @@ func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	if !ok {
 		return false
 	}
-	q := question{at: c.now().add(-max(0, time.Since(asked)))}
+	now := time.Now() // once, so that at is exact
+	q := question{at: instant(now.Sub(c.base)).add(-max(0, now.Sub(asked)))}
 	s, end := c.shard(&k), c.end(v)
 	if c.lockJudged(s, q, v) || s.fences.stop(k, q) || c.supersededLocked(s, k, q) {
 		s.mu.Unlock()

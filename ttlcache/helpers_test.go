@@ -73,8 +73,8 @@ func (p *provider) asks(token string) int {
 	return p.asked[token]
 }
 
-// strings is the configuration of most tests: lives are exact.
-type strings = ttlcache.Config[string, string]
+// settings are those of most tests.
+type settings = ttlcache.Config[string, string]
 
 // bubble is synctest.Test. A test ends when all goroutines in it have.
 func bubble(t *testing.T, f func(t *testing.T)) {

@@ -25,7 +25,7 @@ func TestStorm(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := provider{took: 50 * time.Millisecond}
-				c := ttlcache.New(p.load, strings{TTL: time.Minute, MaxLoads: 20, Reserved: test.reserved})
+				c := ttlcache.New(p.load, settings{TTL: time.Minute, MaxLoads: 20, Reserved: test.reserved})
 				began := time.Now()
 				var calls []*call
 				for i := range 800 {
@@ -47,7 +47,7 @@ func TestStorm(t *testing.T) {
 func TestCallersOfOneCredentialShareALoad(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := provider{took: 50 * time.Millisecond}
-		c := ttlcache.New(p.load, strings{TTL: time.Minute})
+		c := ttlcache.New(p.load, settings{TTL: time.Minute})
 		var calls []*call
 		for range 100 {
 			calls = append(calls, get(t.Context(), c, "agent"))

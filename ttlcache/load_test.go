@@ -1,0 +1,315 @@
+package ttlcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/ttlcache"
+)
+
+func TestDoneContextAsksNobody(t *testing.T) {
+	var p provider
+	c := ttlcache.New(p.load, settings{TTL: ttl})
+	why := errors.New("client hung up")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	_, err := c.Get(ctx, "agent")
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, why)
+	require.Zero(t, p.asks("agent"))
+	require.Zero(t, c.Stats())
+}
+
+// Each caller leaves on its own context, the first one without harm to the others,
+// and the load runs to its end: its late verdict serves the retry.
+func TestCallersLeaveAndTheVerdictComesLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: 3 * time.Second}
+		c := ttlcache.New(p.load, settings{TTL: ttl})
+		why := errors.New("client hung up")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, why)
+		defer cancel()
+		leader := get(ctx, c, "agent")
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		second, third := get(short, c, "agent"), get(t.Context(), c, "agent")
+
+		_, err := leader.wait()
+		require.Equal(t, time.Second, leader.took)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, why)
+		_, err = second.wait()
+		require.Equal(t, 2*time.Second, second.took)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		v, err := third.wait()
+		require.NoError(t, err)
+		require.Equal(t, "user of agent", v)
+		require.Equal(t, 3*time.Second, third.took)
+
+		alone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.Get(alone, "other")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		v, err = c.Get(t.Context(), "other")
+		require.NoError(t, err)
+		require.Equal(t, "user of other", v)
+		require.Equal(t, began, time.Now(), "the retry found the late verdict")
+		require.Equal(t, 1, p.asks("other"))
+	})
+}
+
+func TestLoadHasTheValuesOfItsCallerAndItsOwnEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		type key struct{}
+		c := ttlcache.New(func(ctx context.Context, _ string) (any, error) {
+			end, ok := ctx.Deadline()
+			require.True(t, ok)
+			require.Equal(t, 15*time.Second, time.Until(end))
+			return ctx.Value(key{}), nil
+		}, ttlcache.Config[string, any]{})
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "trace"), time.Second)
+		defer cancel()
+		v, err := c.Get(ctx, "agent")
+		require.NoError(t, err)
+		require.Equal(t, "trace", v)
+	})
+}
+
+func TestQueuedLoadIsDroppedWithItsLastCaller(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: 3 * time.Second}
+		c := ttlcache.New(p.load, settings{TTL: ttl, MaxLoads: 1})
+		running := get(t.Context(), c, "running")
+		synctest.Wait()
+		one, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		two, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		first, second := get(one, c, "queued"), get(two, c, "queued")
+		_, err := first.wait()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 1, c.Stats().Waiting, "somebody still waits")
+		_, err = second.wait()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, c.Stats().Waiting)
+		_, err = running.wait()
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Zero(t, p.asks("queued"))
+		_, err = c.Get(t.Context(), "queued")
+		require.NoError(t, err, "dropping it left nothing behind")
+	})
+}
+
+func TestLoadTimeoutCountsTheQueue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: 4 * time.Second}
+		c := ttlcache.New(p.load, settings{TTL: ttl, MaxLoads: 1, LoadTimeout: 5 * time.Second})
+		calls := []*call{get(t.Context(), c, "a")}
+		synctest.Wait()
+		for _, token := range []string{"b", "c"} {
+			calls = append(calls, get(t.Context(), c, token))
+			synctest.Wait()
+		}
+		_, err := calls[0].wait()
+		require.NoError(t, err)
+		for _, g := range calls[1:] {
+			_, err := g.wait()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, 5*time.Second, g.took)
+		}
+		require.Zero(t, p.asks("c"), "its time was over in the queue")
+		s := c.Stats()
+		require.EqualValues(t, 2, s.Failed)
+		require.Zero(t, s.Waiting)
+	})
+}
+
+// A load that ignores its context frees those who wait, and nothing else: its place
+// stays taken, and its verdict is welcome whenever it comes.
+func TestLoadThatIgnoresItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		loads := 0
+		c := ttlcache.New(func(_ context.Context, token string) (string, error) {
+			loads++
+			if token == "hung" {
+				<-release
+			}
+			return token, nil
+		}, settings{TTL: ttl, Jitter: -1, MaxLoads: 1, LoadTimeout: 10 * time.Second})
+		_, err := c.Get(t.Context(), "hung")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "LoadTimeout")
+		require.Equal(t, 1, c.Stats().Loading)
+
+		other := get(t.Context(), c, "other")
+		time.Sleep(5 * time.Second)
+		require.False(t, other.settled(), "the place is taken")
+		require.Equal(t, 1, loads)
+		close(release)
+		v, err := other.wait()
+		require.NoError(t, err)
+		require.Equal(t, "other", v)
+		require.True(t, peek(c, "hung"))
+		time.Sleep(45 * time.Second)
+		require.False(t, peek(c, "hung"), "it was asked for a minute ago")
+	})
+}
+
+// The key of a load that hangs is not lost for ever.
+func TestHungLoadDoesNotPoisonItsKey(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		loads := 0
+		c := ttlcache.New(func(context.Context, string) (int, error) {
+			if loads++; loads == 1 {
+				<-release
+				return 1, nil
+			}
+			return 2, nil
+		}, ttlcache.Config[string, int]{TTL: ttl, LoadTimeout: time.Second})
+		_, err := c.Get(t.Context(), "agent")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		v, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		require.Equal(t, 2, v)
+		close(release)
+		synctest.Wait()
+		v, _ = c.Peek("agent")
+		require.Equal(t, 2, v, "what was asked for later is kept")
+	})
+}
+
+func TestPanicIsAnErrorForEverybody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for name, boom := range map[string]func(){
+			"panic":  func() { panic("boom") },
+			"error":  func() { panic(fmt.Errorf("boom: %w", errBad)) },
+			"nil":    func() { panic(nil) }, //nolint:govet // on purpose
+			"goexit": runtime.Goexit,
+		} {
+			bad := true
+			c := ttlcache.New(func(context.Context, string) (string, error) {
+				time.Sleep(time.Second)
+				if bad {
+					boom()
+				}
+				return "ada", nil
+			}, settings{TTL: ttl, MaxLoads: 1, Denied: isBad, DenyTTL: time.Hour})
+			calls := []*call{get(t.Context(), c, "agent"), get(t.Context(), c, "agent"), get(t.Context(), c, "other")}
+			for _, g := range calls {
+				v, err := g.wait()
+				require.Error(t, err, name)
+				require.Empty(t, v)
+				require.NotErrorIs(t, err, errBad, "a panic is no verdict")
+				var p *ttlcache.PanicError
+				if require.Equal(t, name != "goexit", errors.As(err, &p)); p != nil {
+					require.Contains(t, string(p.Stack), "TestPanicIsAnErrorForEverybody")
+					require.Contains(t, err.Error(), "panic")
+				}
+			}
+			bad = false
+			v, err := c.Get(t.Context(), "agent")
+			require.NoError(t, err, "its place and its key are free")
+			require.Equal(t, "ada", v)
+			require.EqualValues(t, 2, c.Stats().Failed)
+		}
+	})
+}
+
+// Callbacks that judge an answer run on the load's goroutine, and may panic as well.
+func TestPanicOfAJudge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var p provider
+		p.say("bad", errBad)
+		c := ttlcache.New(p.load, settings{
+			TTL: ttl, Denied: func(error) bool { panic("denied") }, Expires: func(string) time.Time { panic("expires") },
+		})
+		var panicked *ttlcache.PanicError
+		_, err := c.Get(t.Context(), "bad")
+		require.ErrorAs(t, err, &panicked)
+		require.Equal(t, "denied", panicked.Value)
+		_, err = c.Get(t.Context(), "good")
+		require.ErrorAs(t, err, &panicked)
+		require.Equal(t, "expires", panicked.Value)
+		require.Zero(t, c.Stats().Loading)
+	})
+}
+
+func TestEvents(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: time.Second}
+		p.say("bad", errBad)
+		p.say("away", errAway)
+		var events []ttlcache.Event
+		c := ttlcache.New(func(ctx context.Context, token string) (string, error) {
+			v, err := p.load(ctx, token)
+			if token == "boom" {
+				panic("boom")
+			}
+			return v, err
+		}, settings{
+			TTL: ttl, Denied: isBad, MaxStale: ttl, MaxEntries: 1, MaxLoads: 1, MaxQueue: 1,
+			OnEvent: func(e ttlcache.Event) { events = append(events, e) },
+		})
+		next := func(kind ttlcache.Kind, err error, took time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			require.NotEmpty(t, events)
+			require.Equal(t, kind, events[0].Kind, events[0].Kind.String())
+			require.Equal(t, took, events[0].Took)
+			if err != nil {
+				require.ErrorIs(t, events[0].Err, err)
+			}
+			events = events[1:]
+		}
+		ask := func(token string) { _, _ = c.Get(t.Context(), token) }
+		ask("agent")
+		next(ttlcache.Loaded, nil, time.Second)
+		ask("agent")
+		ask("bad")
+		next(ttlcache.Denied, errBad, time.Second)
+		ask("away")
+		next(ttlcache.Failed, errAway, time.Second)
+		time.Sleep(ttl)
+		p.say("agent", errAway)
+		ask("agent")
+		if events[0].Kind == ttlcache.Stale { // it may be first: it is on another goroutine
+			events[0], events[1] = events[1], events[0]
+		}
+		next(ttlcache.Failed, errAway, time.Second)
+		next(ttlcache.Stale, errAway, 0)
+		ask("other")
+		next(ttlcache.Evicted, nil, 0)
+		next(ttlcache.Loaded, nil, time.Second)
+		require.True(t, c.Revoke("other"))
+		next(ttlcache.Revoked, nil, 0)
+		require.False(t, c.Revoke("other"))
+		time.Sleep(1)
+		require.True(t, c.Put("other", "ada", time.Now()))
+		require.Zero(t, c.RevokeFunc(func(v string) bool { return v != "ada" }))
+		require.Equal(t, 0, len(events))
+		ask("boom")
+		next(ttlcache.Panicked, nil, time.Second)
+
+		calls := []*call{get(t.Context(), c, "a"), get(t.Context(), c, "b"), get(t.Context(), c, "c")}
+		synctest.Wait()
+		next(ttlcache.Shed, ttlcache.ErrOverloaded, 0)
+		for _, g := range calls {
+			<-g.done
+		}
+		require.Equal(t, "Kind(0)", ttlcache.Kind(0).String())
+		require.Equal(t, "Kind(9)", ttlcache.Kind(9).String())
+	})
+}

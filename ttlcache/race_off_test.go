@@ -1,0 +1,5 @@
+//go:build !race
+
+package ttlcache_test
+
+const raceEnabled = false
