@@ -32,10 +32,9 @@ type PanicError struct {
 	Stack []byte // Stack is that of the goroutine which panicked.
 }
 
-// Error returns the value and the stack.
-func (e *PanicError) Error() string {
-	return fmt.Sprintf("ttlcache: the load panicked: %v\n\n%s", e.Value, e.Stack)
-}
+// Error returns the value, but not the stack. It does not unwrap: an error that was
+// panicked with is no verdict.
+func (e *PanicError) Error() string { return fmt.Sprintf("ttlcache: the load panicked: %v", e.Value) }
 
 // An overload is how ErrOverloaded reaches the caller.
 type overload struct {

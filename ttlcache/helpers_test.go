@@ -1,8 +1,10 @@
 package ttlcache_test
 
 import (
+	"container/list"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,3 +117,31 @@ func (g *call) settled() bool {
 		return false
 	}
 }
+
+// zipf returns a source of numbers below n, of which small ones are frequent.
+func zipf(n int, s float64) func() uint64 {
+	return rand.NewZipf(random(1), s, 1, uint64(n-1)).Uint64
+}
+
+// An lru is the simplest cache to compare with.
+type lru struct {
+	room, hits int
+	order      list.List
+	places     map[int]*list.Element
+}
+
+func newLRU(room int) *lru { return &lru{room: room, places: make(map[int]*list.Element)} }
+
+func (l *lru) get(i int) {
+	if e := l.places[i]; e != nil {
+		l.hits++
+		l.order.MoveToFront(e)
+		return
+	}
+	if l.order.Len() == l.room {
+		delete(l.places, l.order.Remove(l.order.Back()).(int))
+	}
+	l.places[i] = l.order.PushFront(i)
+}
+
+func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

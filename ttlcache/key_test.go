@@ -198,4 +198,3 @@ func TestKeyPanicReachesTheCaller(t *testing.T) {
 	_, err := c.Get(t.Context(), "agent")
 	require.NoError(t, err)
 }
-

@@ -1,0 +1,169 @@
+package ttlcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/ttlcache"
+)
+
+func TestStaleBridgesAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var p provider
+		c := ttlcache.New(p.load, settings{TTL: ttl, Jitter: -1, Denied: isBad, MaxStale: 10 * time.Second})
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		p.say("agent", errAway)
+		time.Sleep(ttl)
+		for range 2 {
+			v, err := c.Get(t.Context(), "agent")
+			require.NoError(t, err)
+			require.Equal(t, "user of agent", v)
+		}
+		require.False(t, peek(c, "agent"), "what is stale is not fresh")
+		require.Equal(t, 3, p.asks("agent"), "each asks first")
+		time.Sleep(10*time.Second - 1)
+		_, err = c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		time.Sleep(time.Nanosecond)
+		_, err = c.Get(t.Context(), "agent")
+		require.ErrorIs(t, err, errAway)
+		require.EqualValues(t, 3, c.Stats().Stale)
+		require.EqualValues(t, 4, c.Stats().Failed)
+	})
+}
+
+func TestStaleIsOffByDefault(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var p provider
+		c := ttlcache.New(p.load, settings{TTL: ttl, Denied: isBad})
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		p.say("agent", errAway)
+		time.Sleep(ttl)
+		_, err = c.Get(t.Context(), "agent")
+		require.ErrorIs(t, err, errAway)
+	})
+}
+
+func TestDenialIsNeverServedOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var p provider
+		c := ttlcache.New(p.load, settings{TTL: ttl, Denied: isBad, MaxStale: time.Hour})
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		p.say("agent", fmt.Errorf("it says: %w", errBad))
+		time.Sleep(ttl)
+		_, err = c.Get(t.Context(), "agent")
+		require.ErrorIs(t, err, errBad)
+		p.say("agent", errAway)
+		_, err = c.Get(t.Context(), "agent")
+		require.ErrorIs(t, err, errAway)
+	})
+}
+
+func TestStaleEndsWithTheCredential(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		end := time.Now().Add(ttl + 5*time.Second)
+		var p provider
+		c := ttlcache.New(p.load, settings{
+			TTL: ttl, Jitter: -1, Denied: isBad, MaxStale: time.Hour, Expires: func(string) time.Time { return end },
+		})
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		p.say("agent", errAway)
+		time.Sleep(ttl + 5*time.Second - 1)
+		_, err = c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		time.Sleep(time.Nanosecond)
+		_, err = c.Get(t.Context(), "agent")
+		require.ErrorIs(t, err, errAway)
+	})
+}
+
+// Whatever ends without a verdict is bridged: no place, no time, a panic.
+func TestStaleForEveryFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		mode := ""
+		var why []error
+		c := ttlcache.New(func(ctx context.Context, token string) (string, error) {
+			if token == "blocker" {
+				time.Sleep(time.Second)
+			}
+			switch mode {
+			case "hang":
+				<-ctx.Done()
+				return "", ctx.Err()
+			case "ignore":
+				time.Sleep(10 * time.Second)
+			case "panic":
+				panic("boom")
+			}
+			return token, nil
+		}, settings{
+			TTL: ttl, Jitter: -1, Denied: isBad, MaxStale: time.Hour, MaxLoads: 1, MaxQueue: 1, LoadTimeout: 5 * time.Second,
+			OnEvent: func(e ttlcache.Event) {
+				if e.Kind == ttlcache.Stale {
+					why = append(why, e.Err)
+				}
+			},
+		})
+		for _, token := range []string{"agent", "blocker", "queued"} {
+			_, err := c.Get(t.Context(), token)
+			require.NoError(t, err)
+		}
+		time.Sleep(2 * ttl)
+		stale := func() {
+			t.Helper()
+			v, err := c.Get(t.Context(), "agent")
+			require.NoError(t, err)
+			require.Equal(t, "agent", v)
+		}
+		for _, mode = range []string{"hang", "panic", "ignore"} {
+			stale()
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(ttl) // the last one came late, but came
+		mode = ""
+		calls := []*call{get(t.Context(), c, "blocker")}
+		synctest.Wait()
+		calls = append(calls, get(t.Context(), c, "queued"))
+		synctest.Wait()
+		stale()
+		for _, g := range calls {
+			_, err := g.wait()
+			require.NoError(t, err)
+		}
+		require.Len(t, why, 4)
+		require.ErrorIs(t, why[0], context.DeadlineExceeded)
+		var panicked *ttlcache.PanicError
+		require.ErrorAs(t, why[1], &panicked)
+		require.ErrorIs(t, why[2], context.DeadlineExceeded)
+		require.ErrorIs(t, why[3], ttlcache.ErrOverloaded)
+		require.EqualValues(t, 4, c.Stats().Stale)
+	})
+}
+
+// A caller whose own context ends is told so: the load may still succeed.
+func TestStaleIsNotForCallersThatLeave(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{}
+		c := ttlcache.New(p.load, settings{TTL: ttl, Denied: isBad, MaxStale: time.Hour})
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		time.Sleep(ttl)
+		p.took = time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, err = c.Get(ctx, "agent")
+		require.True(t, errors.Is(err, context.DeadlineExceeded), err)
+		time.Sleep(time.Second)
+		require.True(t, peek(c, "agent"))
+	})
+}
