@@ -1,0 +1,126 @@
+package backoff_test
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/backoff"
+)
+
+// enter takes n places.
+func enter(t *testing.T, p *backoff.Pacer, n int) []*backoff.Slot {
+	t.Helper()
+	slots := make([]*backoff.Slot, n)
+	for i := range slots {
+		s, err := p.Enter()
+		require.NoError(t, err)
+		slots[i] = s
+	}
+	return slots
+}
+
+// turnedAway is the hint of an Enter that must not get a place.
+func turnedAway(t *testing.T, p *backoff.Pacer) time.Duration {
+	t.Helper()
+	s, err := p.Enter()
+	require.Nil(t, s)
+	busy, ok := errors.AsType[*backoff.BusyError](err)
+	require.True(t, ok)
+	d, ok := backoff.Hint(err)
+	require.True(t, ok)
+	require.Equal(t, busy.RetryAfter(), d)
+	return d
+}
+
+func TestPacerGivesSlotsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 2, Rate: 10}
+		enter(t, p, 2)
+		for i := range 30 {
+			require.Equal(t, time.Duration(i+1)*100*time.Millisecond, turnedAway(t, p))
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, 2100*time.Millisecond, turnedAway(t, p))
+		time.Sleep(time.Minute) // the line is long over: from now, not from then
+		require.Equal(t, 100*time.Millisecond, turnedAway(t, p))
+	})
+}
+
+func TestPacerCounts(t *testing.T) {
+	var p backoff.Pacer
+	slots := enter(t, &p, 256)
+	turnedAway(t, &p)
+	slots[0].Done()
+	slots[0].Cancel() // deferred, as a rule
+	slots[1].Cancel()
+	slots[1].Done()
+	(*backoff.Slot)(nil).Done()
+	(*backoff.Slot)(nil).Cancel()
+	enter(t, &p, 2)
+	turnedAway(t, &p)
+	s := p.Stats()
+	require.EqualValues(t, 258, s.Entered)
+	require.EqualValues(t, 1, s.Finished)
+	require.EqualValues(t, 1, s.Canceled)
+	require.EqualValues(t, 2, s.TurnedAway)
+	require.Equal(t, 256, s.Pending)
+}
+
+func TestPacerWithoutLimit(t *testing.T) {
+	p := &backoff.Pacer{MaxPending: -1, Rate: 100}
+	for _, s := range enter(t, p, 1000) {
+		s.Done()
+	}
+	require.InDelta(t, 100, p.Stats().Rate, 1e-9, "no place was ever missing: nothing was measured")
+}
+
+func TestPacerWindow(t *testing.T) {
+	p := &backoff.Pacer{Rate: 80}
+	require.Equal(t, 10*time.Second, p.Window(800))
+	require.Zero(t, p.Window(0))
+	require.Zero(t, p.Window(-1))
+	require.Equal(t, time.Second, (&backoff.Pacer{}).Window(1000))
+	require.Equal(t, time.Duration(math.MaxInt64), (&backoff.Pacer{Rate: 1e-300}).Window(math.MaxInt))
+}
+
+func TestPacerAnyRate(t *testing.T) {
+	for _, rate := range []float64{0, -1, math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, 5e-324} {
+		p := &backoff.Pacer{MaxPending: 1, Rate: rate}
+		slots := enter(t, p, 1)
+		for range 100 {
+			require.Positive(t, turnedAway(t, p))
+			slots[0].Done()
+			slots = enter(t, p, 1)
+			require.Positive(t, p.Window(1))
+		}
+	}
+}
+
+func TestPacerIsSafe(t *testing.T) {
+	p := &backoff.Pacer{MaxPending: 3}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 1000 {
+				s, _ := p.Enter()
+				defer s.Cancel()
+				s.Done()
+				p.Window(1)
+				if p.Stats().Pending > 3 {
+					t.Error("more than MaxPending")
+				}
+			}
+		})
+	}
+	all.Wait()
+	s := p.Stats()
+	require.Zero(t, s.Pending)
+	require.Equal(t, s.Entered, s.Finished)
+	require.EqualValues(t, 8000, s.Entered+s.TurnedAway)
+}
