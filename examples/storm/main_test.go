@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/connhygiene/connhygiene/internal/storm"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// small is an experiment that takes a second.
+var small = []string{"-agents", "10", "-capacity", "40", "-outage", "50ms", "-deadline", "20s", "-arms", "gate,planned"}
+
+func program(ctx context.Context, args ...string) (status int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	status = run(ctx, args, &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestTable(t *testing.T) {
+	dir := t.TempDir()
+	svg, lines := filepath.Join(dir, "storm.svg"), filepath.Join(dir, "storm.csv")
+	status, out, progress := program(t.Context(), append(small, "-svg", svg, "-csv", lines)...)
+	require.Zero(t, status, progress)
+	require.Contains(t, out, "10 agents, 40 lookups a second")
+	require.Contains(t, out, "Seed 7.")
+	require.Regexp(t, `(?m)^ *gate +\d+ `, out)
+	require.Regexp(t, `(?m)^ *planned +10 `, out)
+	require.Regexp(t, `memory +\d+\.\d KB on the server for each connected agent`, out)
+	require.Regexp(t, `cache: \d+ loads`, out)
+	require.Contains(t, progress, "recovering")
+	require.NotContains(t, progress, "\x1b")
+	checkPicture(t, svg, "gate", "planned")
+	checkTimeline(t, lines, "planned", 10)
+}
+
+// checkPicture wants well-formed XML with a curve and bars for each arm.
+func checkPicture(t *testing.T, path string, arms ...string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+	}
+	require.Contains(t, string(text), "prefers-color-scheme: dark")
+	require.NotContains(t, string(text), "NaN")
+	for _, arm := range arms {
+		require.Contains(t, string(text), `class="curve `+arm+`"`)
+		require.Contains(t, string(text), `class="bars `+arm+`"`)
+	}
+}
+
+// checkTimeline wants rows that end with all agents back.
+func checkTimeline(t *testing.T, path, arm string, agents int) {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	require.NoError(t, err)
+	require.Equal(t, []string{"arm", "since_crash_s", "since_up_s", "attempts", "arrivals", "back"}, rows[0])
+	last := rows[len(rows)-1]
+	require.Equal(t, arm, last[0])
+	require.Equal(t, strconv.Itoa(agents), last[5])
+}
+
+func TestJSONStandsAlone(t *testing.T) {
+	status, out, progress := program(t.Context(), append(small, "-json")...)
+	require.Zero(t, status)
+	require.Contains(t, progress, "KB on the server")
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &doc))
+	require.Len(t, doc, 6)
+	for _, key := range []string{"agents", "capacity", "outage_s", "deadline_s", "bound_s", "arms"} {
+		require.Contains(t, doc, key)
+	}
+	arms := doc["arms"].([]any)
+	require.Len(t, arms, 2)
+	require.Len(t, arms[0], 14)
+	for _, key := range []string{
+		"arm", "back", "t50", "t99", "t100", "attempts", "attempts_up", "arrivals_up", "timeouts",
+		"wasted", "peak", "db_opened", "db_refused", "goodput",
+	} {
+		require.Contains(t, arms[0], key)
+	}
+}
+
+func TestBadFlagsAreOneLineAndStatusTwo(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	for _, bad := range [][]string{
+		{"-agents", "-1"},
+		{"-agents", "0"},
+		{"-agents", "900000"},
+		{"-capacity", "0"},
+		{"-capacity", "NaN"},
+		{"-outage", "10m"},
+		{"-outage", "-1s"},
+		{"-deadline", "0s"},
+		{"-guess", "0"},
+		{"-guess", "100"},
+		{"-arms", "nice"},
+		{"-arms", "gate,gate"},
+		{"-parallel", "0"},
+		{"-max-connections", "-4"},
+		{"-addr", taken.Addr().String()},
+		{"-svg", "/nowhere/storm.svg"},
+		{"-csv", "/nowhere/storm.csv"},
+	} {
+		t.Run(strings.Join(bad, " "), func(t *testing.T) {
+			status, out, message := program(t.Context(), append([]string{"-arms", "gate"}, bad...)...)
+			require.Equal(t, 2, status)
+			require.Empty(t, out)
+			require.Equal(t, 1, strings.Count(message, "\n"), message)
+			require.Contains(t, message, bad[0])
+			require.Contains(t, message, strings.TrimPrefix(bad[1], "gate,"))
+			require.Contains(t, message, "must be")
+		})
+	}
+}
+
+func TestUnreadableFlagIsStatusTwo(t *testing.T) {
+	status, _, message := program(t.Context(), "-agents", "many")
+	require.Equal(t, 2, status)
+	require.Equal(t, 1, strings.Count(message, "\n"))
+	status, _, _ = program(t.Context(), "gate")
+	require.Equal(t, 2, status)
+}
+
+func TestHelp(t *testing.T) {
+	status, out, _ := program(t.Context(), "-h")
+	require.Zero(t, status)
+	for _, name := range storm.Arms() {
+		require.Contains(t, out, storm.Describe(name))
+	}
+}
+
+func TestExplain(t *testing.T) {
+	status, out, _ := program(t.Context(), "-explain", "-agents", "800", "-capacity", "60", "-max-connections", "100")
+	require.Zero(t, status)
+	for name, value := range map[string]string{
+		"bound": "13.33s", "regime": "gap-limited", "livelock": "yes", "Splay": "13.33s", "SetWindow": "13.33s", "listener.Limits.MaxPending": "12",
+		"TTL": "1m0s", "MaxLoads": "12", "AuthPath": "12", "dbpool.Server, API": "48", "dbpool.Server, internal": "24", "memory": "20.0 MB",
+	} {
+		require.Regexp(t, `(?m)^\S*`+name+` +`+value+` `, out)
+	}
+	status, out, _ = program(t.Context(), "-explain", "-agents", "200000", "-capacity", "60")
+	require.Zero(t, status, "descriptors are no limit: it plays nothing")
+	require.Contains(t, out, "capacity-limited")
+	status, out, message := program(t.Context(), "-explain", "-max-connections", "5")
+	require.Equal(t, 2, status)
+	require.Empty(t, out)
+	require.Contains(t, message, "-max-connections 5")
+}
+
+func TestInterruptedEndsWithWhatIsKnown(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	status, out, _ := program(ctx, "-json")
+	require.Zero(t, status)
+	require.Contains(t, out, `"arms"`)
+
+	ctx, cancel = context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	svg := filepath.Join(t.TempDir(), "storm.svg")
+	status, out, _ = program(ctx, "-svg", svg)
+	require.Zero(t, status)
+	require.Contains(t, out, "interrupted: what was known by then")
+	checkPicture(t, svg, "naive")
+}
+
+func TestBar(t *testing.T) {
+	require.Equal(t, "gate     [###############...............]   200/400 recovering   5.0s",
+		bar(storm.Progress{Arm: "gate", Phase: storm.Recovering, Back: 200, Agents: 400, Elapsed: 5e9}))
+	require.Contains(t, bar(storm.Progress{Arm: "gate", Agents: 400}), "waiting")
+}
