@@ -127,7 +127,9 @@ func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	}
 	stored, evicted := c.storeLocked(s, k, q, v, end)
 	s.mu.Unlock()
-	c.evicted(evicted)
+	if evicted {
+		c.config.OnEvent(Event{Kind: Evicted})
+	}
 	return stored
 }
 
@@ -179,8 +181,9 @@ func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
 	return d != nil && d.asked > last
 }
 
-// storeLocked remembers v instead of what was known, unless it has expired.
-func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored bool, evicted *entry[V]) {
+// storeLocked remembers v instead of what was known, unless it has expired, and
+// reports whether another had to go that was still served.
+func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored, evicted bool) {
 	c.denials.remove(k)
 	now, life := c.now(), c.life()
 	expires := min(q.at.add(life), end)
@@ -193,13 +196,15 @@ func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end in
 	}
 	if life <= 0 || now >= e.dead {
 		s.forgetLocked(k)
-		return false, nil
+		return false, false
 	}
 	e.renew.Store(int64(c.due(e)))
-	if evicted = s.verdicts.put(e, now); evicted != nil && now >= evicted.dead {
-		evicted = nil // nobody misses it
+	victim := s.verdicts.put(e, now)
+	if victim == nil || now >= victim.dead { // nobody misses the dead
+		return true, false
 	}
-	return true, evicted
+	c.counters.evicted.Add(1)
+	return true, true
 }
 
 // forgetLocked removes the positive verdict on k and returns it, or nil.

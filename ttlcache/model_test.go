@@ -183,7 +183,7 @@ func play(t *testing.T, script []byte) {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		script := make([]byte, 300)
 		r := random(seed)
 		for i := range script {

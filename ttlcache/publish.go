@@ -20,7 +20,9 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 	r, evicted := c.rememberLocked(f, q, a)
 	f.settleLocked(r)
 	s.mu.Unlock()
-	c.evicted(evicted)
+	if evicted {
+		c.config.OnEvent(Event{Kind: Evicted})
+	}
 	kind := Loaded
 	if a.denied {
 		kind = Denied
@@ -31,12 +33,12 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 
 // rememberLocked stores a verdict, unless one that was asked for later is known: then
 // that one is the result.
-func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r result[V], evicted *entry[V]) {
+func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r result[V], evicted bool) {
 	if c.supersededLocked(f.shard, f.key, q) {
 		if r, ok := c.recallLocked(f.shard, f.key); ok {
-			return r, nil
+			return r, false
 		}
-		return result[V]{v: a.v, err: a.err}, nil
+		return result[V]{v: a.v, err: a.err}, false
 	}
 	if a.denied {
 		c.denyLocked(f.shard, f.key, q, a.err)
@@ -80,9 +82,9 @@ func (c *Cache[C, V]) fail(f *flight[V], kind Kind, err error, took time.Duratio
 		s.mu.Unlock()
 		return
 	}
+	c.counters.failed.Add(1)
 	f.settleLocked(c.fallbackLocked(s, f.key, err))
 	s.mu.Unlock()
-	c.counters.failed.Add(1)
 	c.config.OnEvent(Event{kind, err, took})
 }
 
@@ -91,10 +93,10 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 	s := f.shard
 	s.mu.Lock()
 	r := c.fallbackLocked(s, f.key, err)
+	c.counters.shed.Add(1)
 	f.settleLocked(r)
 	s.mu.Unlock()
 	f.release()
-	c.counters.shed.Add(1)
 	c.config.OnEvent(Event{Kind: Shed, Err: err})
 	return r
 }

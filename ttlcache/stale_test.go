@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,13 +91,14 @@ func TestStaleEndsWithTheCredential(t *testing.T) {
 // Whatever ends without a verdict is bridged: no place, no time, a panic.
 func TestStaleForEveryFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		mode := ""
+		var mode atomic.Value
+		mode.Store("")
 		var why []error
 		c := ttlcache.New(func(ctx context.Context, token string) (string, error) {
 			if token == "blocker" {
 				time.Sleep(time.Second)
 			}
-			switch mode {
+			switch mode.Load() {
 			case "hang":
 				<-ctx.Done()
 				return "", ctx.Err()
@@ -125,12 +127,13 @@ func TestStaleForEveryFailure(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "agent", v)
 		}
-		for _, mode = range []string{"hang", "panic", "ignore"} {
+		for _, m := range []string{"hang", "panic", "ignore"} {
+			mode.Store(m)
 			stale()
 			time.Sleep(10 * time.Second)
 		}
 		time.Sleep(ttl) // the last one came late, but came
-		mode = ""
+		mode.Store("")
 		calls := []*call{get(t.Context(), c, "blocker")}
 		synctest.Wait()
 		calls = append(calls, get(t.Context(), c, "queued"))

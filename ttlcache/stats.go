@@ -59,11 +59,3 @@ func (c *Cache[C, V]) revoked(n int) {
 		c.config.OnEvent(Event{Kind: Revoked})
 	}
 }
-
-// evicted counts e, unless it is nil.
-func (c *Cache[C, V]) evicted(e *entry[V]) {
-	if e != nil {
-		c.counters.evicted.Add(1)
-		c.config.OnEvent(Event{Kind: Evicted})
-	}
-}
