@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/connhygiene/connhygiene/internal/storm"
 )
 
-// incident is the storm of the PMM report in virtual time.
+// incident is the storm of the PMM report in virtual time: 800 agents.
 func incident() storm.Config {
 	return storm.Config{
 		Agents:   800,
@@ -40,6 +41,15 @@ func inBubble(t *testing.T, c storm.Config, arm string) storm.Result {
 	t.Logf("%s: %d back, t99 %s, t100 %s, %.2f attempts, %.2f once up, %.2f handled, %.2f timeouts, %.2f wasted, peak %.1f; %q",
 		arm, res.Back, multiple(res.T99), multiple(res.T100), res.Attempts, res.AttemptsUp, res.ArrivalsUp, res.Timeouts, res.Wasted, res.Peak, res.Figures)
 	return res
+}
+
+// storming is the incident, or half of it where the race detector slows it tenfold.
+func storming() storm.Config {
+	c := incident()
+	if raceEnabled {
+		c.Agents /= 2
+	}
+	return c
 }
 
 func multiple(t *float64) string {
@@ -93,17 +103,22 @@ func livelocked(t *testing.T, c storm.Config, r storm.Result) {
 var cures = []string{"gate", "pacer", "window", "planned"}
 
 func TestCuresComeBackAtTheBound(t *testing.T) {
+	t.Parallel()
 	for _, arm := range cures {
-		t.Run(arm, func(t *testing.T) { atTheBound(t, incident(), arm) })
+		t.Run(arm, func(t *testing.T) { atTheBound(t, storming(), arm) })
 	}
 }
 
 func TestCuresSurviveAWrongGuess(t *testing.T) {
+	t.Parallel()
 	for _, arm := range cures {
 		for _, guess := range []float64{0.5, 2} {
 			t.Run(fmt.Sprint(arm, guess), func(t *testing.T) {
 				c := incident()
 				c.Agents, c.Guess = 400, guess
+				if raceEnabled {
+					c.Agents = 200
+				}
 				r := inBubble(t, c, arm)
 				cured(t, c, r)
 				// Too low is slow where the clients believe it; too high costs nothing.
@@ -129,6 +144,7 @@ func tenThousand(t *testing.T, always bool) storm.Config {
 }
 
 func TestTenThousandComeBackAtTheBound(t *testing.T) {
+	t.Parallel()
 	for _, arm := range cures {
 		t.Run(arm, func(t *testing.T) { atTheBound(t, tenThousand(t, arm == "gate"), arm) })
 	}
@@ -144,7 +160,8 @@ func TestTenThousandLivelock(t *testing.T) {
 }
 
 func TestNaiveLivelocks(t *testing.T) {
-	c := incident()
+	t.Parallel()
+	c := storming()
 	r := inBubble(t, c, "naive")
 	livelocked(t, c, r)
 	require.Positive(t, r.DBRefused)
@@ -153,11 +170,13 @@ func TestNaiveLivelocks(t *testing.T) {
 }
 
 func TestRateGuessedTwiceTooHighLivelocks(t *testing.T) {
-	c := incident()
+	t.Parallel()
+	c := storming()
 	livelocked(t, c, inBubble(t, c, "rate2"))
 }
 
 func TestPMMConstantsEndTheIncidentButWaste(t *testing.T) {
+	t.Parallel()
 	c := incident()
 	r := inBubble(t, c, "pmm")
 	require.Equal(t, c.Agents, r.Back)
@@ -167,6 +186,7 @@ func TestPMMConstantsEndTheIncidentButWaste(t *testing.T) {
 }
 
 func TestClientsAloneComeBackLate(t *testing.T) {
+	t.Parallel()
 	c := incident()
 	r := inBubble(t, c, "client")
 	require.Equal(t, c.Agents, r.Back)
@@ -207,25 +227,32 @@ func TestTimelineAddsUp(t *testing.T) {
 // On real TCP the arms have to end and to count: the bounds are for a quiet
 // machine, see examples/storm.
 func TestArmsOnLoopback(t *testing.T) {
-	c := storm.Config{Agents: 40, Capacity: 40, Outage: 200 * time.Millisecond, Deadline: 20 * time.Second, Seed: 1}
-	for _, arm := range storm.Arms() {
-		t.Run(arm, func(t *testing.T) {
-			t.Parallel()
-			r, err := storm.Run(t.Context(), c, arm, nil)
-			require.NoError(t, err)
-			require.False(t, r.Interrupted)
-			require.Positive(t, r.Back)
-			require.Positive(t, r.Attempts)
-			require.Zero(t, r.Timeouts)
-			require.Positive(t, r.DBOpened)
+	c := storm.Config{Agents: 40, Capacity: 80, Outage: 200 * time.Millisecond, Deadline: 20 * time.Second, Seed: 1}
+	results := make([]storm.Result, len(storm.Arms()))
+	var all errgroup.Group
+	for i, arm := range storm.Arms() {
+		all.Go(func() (err error) {
+			results[i], err = storm.Run(t.Context(), c, arm, nil)
+			return err
 		})
+	}
+	require.NoError(t, all.Wait())
+	for i, r := range results {
+		require.Equal(t, storm.Arms()[i], r.Arm)
+		require.False(t, r.Interrupted, r.Arm)
+		require.Positive(t, r.Back, r.Arm)
+		require.Positive(t, r.Attempts, r.Arm)
+		require.Zero(t, r.Timeouts, r.Arm)
+		require.Positive(t, r.DBOpened, r.Arm)
 	}
 }
 
 func TestProgressGoesThroughThePhases(t *testing.T) {
 	var phases []storm.Phase
+	c := incident()
+	c.Agents = 100
 	synctest.Test(t, func(t *testing.T) {
-		_, err := storm.Run(t.Context(), incident(), "gate", func(p storm.Progress) {
+		_, err := storm.Run(t.Context(), c, "gate", func(p storm.Progress) {
 			if len(phases) == 0 || phases[len(phases)-1] != p.Phase {
 				phases = append(phases, p.Phase)
 			}
@@ -239,15 +266,17 @@ func TestProgressGoesThroughThePhases(t *testing.T) {
 }
 
 func TestInterruptionKeepsWhatIsKnown(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Second, 5 * time.Second} {
+	c := incident()
+	c.Agents = 200
+	for _, after := range []time.Duration{0, time.Second, 4 * time.Second} {
 		t.Run(after.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), after)
 				defer cancel()
-				r, err := storm.Run(ctx, incident(), "gate", nil)
+				r, err := storm.Run(ctx, c, "gate", nil)
 				require.NoError(t, err)
 				require.True(t, r.Interrupted)
-				require.Less(t, r.Back, incident().Agents)
+				require.Less(t, r.Back, c.Agents)
 			})
 		})
 	}
