@@ -47,7 +47,7 @@ func (e *overload) Unwrap() error { return ErrOverloaded }
 
 // RetryAfter returns how long the queue takes to drain.
 func (e *overload) RetryAfter() time.Duration {
-	const unmeasured, least = time.Second, 10 * time.Millisecond
+	const unmeasured, least = time.Second, 100 * time.Millisecond // less would be a busy loop
 	if e.wait == 0 {
 		return unmeasured
 	}
