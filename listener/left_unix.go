@@ -2,7 +2,16 @@
 
 package listener
 
-// left reports whether the client of a socket has left. One that has only
-// finished writing looks the same, so half asks nothing; nor is a client noticed
-// that has sent something before it left.
-func left(fd uintptr, _, half bool) bool { return !half && ended(int(fd)) }
+import "syscall"
+
+// left reports whether the client of a socket has left: whether a read would find
+// the end. One that has only finished writing looks the same, so half asks nothing;
+// nor is a client noticed that has sent something before it left.
+func left(fd uintptr, half bool) bool {
+	if half {
+		return false
+	}
+	var b [1]byte
+	n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return n == 0 && err == nil || err == syscall.ECONNRESET
+}

@@ -19,21 +19,21 @@ type Merged struct {
 	start   sync.Once
 	closing sync.Once
 	closed  chan struct{}
-	ready   chan struct{} // one value for each filled leg
-	dead    chan struct{} // closed when all legs are, and then each connection was taken
+	next    chan net.Conn // from any leg, for an Accept that waits
+	dead    chan struct{} // closed when all legs are
 
-	mu    sync.Mutex // guards the fields below and each leg's conn and err
+	mu    sync.Mutex // guards the fields below and each leg's err
 	alive int
 }
 
 var _ net.Listener = (*Merged)(nil)
 
-// A leg is one listener, with the connection that waits to be accepted.
+// A leg is one listener. Its channel is unbuffered: what it has accepted stays in
+// its hands until an Accept takes it.
 type leg struct {
-	l     net.Listener
-	taken chan struct{}
-	conn  net.Conn
-	err   error
+	l    net.Listener
+	conn chan net.Conn
+	err  error
 }
 
 // Merge returns one listener that accepts from all of ls and owns them: Close
@@ -49,7 +49,7 @@ func Merge(ls ...net.Listener) *Merged {
 	}
 	m := &Merged{
 		closed: make(chan struct{}),
-		ready:  make(chan struct{}, len(ls)),
+		next:   make(chan net.Conn),
 		dead:   make(chan struct{}),
 		alive:  len(ls),
 	}
@@ -57,7 +57,7 @@ func Merge(ls ...net.Listener) *Merged {
 		if l == nil {
 			panic("listener: Merge with nil listener")
 		}
-		m.legs = append(m.legs, &leg{l: l, taken: make(chan struct{}, 1)})
+		m.legs = append(m.legs, &leg{l: l, conn: make(chan net.Conn)})
 	}
 	return m
 }
@@ -65,17 +65,23 @@ func Merge(ls ...net.Listener) *Merged {
 // Accept waits for a connection on any of the listeners.
 func (m *Merged) Accept() (net.Conn, error) {
 	m.start.Do(m.run)
-	for {
+	if stopped(m.closed) {
+		return nil, closedError("accept", m.Addr())
+	}
+	for _, l := range m.legs { // what an earlier one has comes first
 		select {
-		case <-m.ready:
-			if c := m.take(); c != nil {
-				return c, nil
-			}
-		case <-m.dead:
-			return nil, m.Err()
-		case <-m.closed:
-			return nil, closedError("accept", m.Addr())
+		case c := <-l.conn:
+			return c, nil
+		default:
 		}
+	}
+	select {
+	case c := <-m.next:
+		return c, nil
+	case <-m.dead:
+		return nil, m.Err()
+	case <-m.closed:
+		return nil, closedError("accept", m.Addr())
 	}
 }
 
@@ -88,7 +94,8 @@ func (m *Merged) run() {
 	}
 }
 
-// accept is the goroutine of a leg.
+// accept is the goroutine of a leg. It offers a connection both to who looks for
+// the leg's and to who waits for any.
 func (m *Merged) accept(l *leg) {
 	for {
 		c, err := acceptFrom(l.l, nil, m.closed, func() {})
@@ -96,43 +103,14 @@ func (m *Merged) accept(l *leg) {
 			m.bury(l, err)
 			return
 		}
-		if !m.offer(l, c) {
+		select {
+		case l.conn <- c:
+		case m.next <- c:
+		case <-m.closed:
 			reset(c)
 			return
 		}
-		select {
-		case <-l.taken:
-		case <-m.closed:
-			return
-		}
 	}
-}
-
-// offer puts c where Accept finds it, unless the listener is closed.
-func (m *Merged) offer(l *leg, c net.Conn) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if stopped(m.closed) {
-		return false
-	}
-	l.conn = c
-	m.ready <- struct{}{} // has room for all legs
-	return true
-}
-
-// take takes the connection of the earliest leg that has one, which need not be
-// the leg whose value was read from ready. After Close there is none.
-func (m *Merged) take() net.Conn {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, l := range m.legs {
-		if c := l.conn; c != nil {
-			l.conn = nil
-			l.taken <- struct{}{} // was empty: the leg waits for it
-			return c
-		}
-	}
-	return nil
 }
 
 // bury remembers what a leg died of.
@@ -180,29 +158,12 @@ func (m *Merged) Close() (err error) {
 }
 
 func (m *Merged) close() error {
+	close(m.closed)
 	var errs []error
-	for _, c := range m.end() {
-		reset(c)
-	}
 	for _, l := range m.legs {
 		if err := l.l.Close(); !errors.Is(err, net.ErrClosed) { // one that has died may be closed
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// end marks the listener closed and returns what nobody has accepted.
-func (m *Merged) end() []net.Conn {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	close(m.closed)
-	var left []net.Conn
-	for _, l := range m.legs {
-		if l.conn != nil {
-			left = append(left, l.conn)
-			l.conn = nil
-		}
-	}
-	return left
 }

@@ -9,13 +9,13 @@ import (
 // goroutine at a time and is reused, since what RawConn calls would otherwise be
 // allocated for each connection.
 type probe struct {
-	ask       func(fd uintptr)
-	tcp, half bool
-	answer    bool
+	ask    func(fd uintptr)
+	half   bool
+	answer bool
 }
 
 func (p *probe) init() {
-	p.ask = func(fd uintptr) { p.answer = left(fd, p.tcp, p.half) }
+	p.ask = func(fd uintptr) { p.answer = left(fd, p.half) }
 }
 
 func (p *probe) left(c net.Conn, half bool) bool {
@@ -30,7 +30,6 @@ func (p *probe) left(c net.Conn, half bool) bool {
 	if err != nil {
 		return false
 	}
-	_, p.tcp = sc.(*net.TCPConn)
 	p.half, p.answer = half, false
 	return rc.Control(p.ask) == nil && p.answer
 }

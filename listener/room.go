@@ -79,8 +79,11 @@ func (t *Throttled) charge(c net.Conn, exempt bool) (net.Conn, Reason) {
 		return c, 0
 	}
 	now := time.Now()
-	from, limited := sourceOf(c)
-	limited = limited && t.lim.PerSource > 0
+	var from source
+	limited := false
+	if t.lim.PerSource > 0 {
+		from, limited = sourceOf(c)
+	}
 	t.expireLocked(now)
 	switch {
 	case limited && t.sources[from].full(t.lim.PerSource):

@@ -164,18 +164,18 @@ func TestCorpsesOnSockets(t *testing.T) {
 				c := dial(t, addr).(*net.TCPConn)
 				require.NoError(t, c.SetLinger(0))
 				require.NoError(t, c.Close()) // a reset one
-				c = dial(t, addr).(*net.TCPConn)
-				_, err := c.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
-				require.NoError(t, err)
-				require.NoError(t, c.Close()) // one that has asked before it left
 			}
+			asked := dial(t, addr)
+			_, err := asked.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+			require.NoError(t, err)
+			require.NoError(t, asked.Close())
 			alive := dial(t, addr)
-			_, err := alive.Write([]byte("x"))
+			_, err = alive.Write([]byte("x"))
 			require.NoError(t, err)
 			c := accept(t, l)
 			_, err = c.Read(make([]byte, 1))
 			require.NoError(t, err)
-			require.GreaterOrEqual(t, l.Stats().Corpses, uint64(20))
+			require.GreaterOrEqual(t, l.Stats().Corpses, uint64(21))
 			require.Equal(t, uint64(1), l.Stats().Accepted)
 		})
 	}
@@ -192,6 +192,19 @@ func TestHalfCloseOnSockets(t *testing.T) {
 		want := map[bool]net.Conn{false: second, true: first}[half]
 		require.Equal(t, want.LocalAddr().String(), accept(t, l).RemoteAddr().String())
 	}
+
+	// A client of a Unix socket that has left has ended both directions.
+	g := reserve(t, "unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, g.Open(t.Context()))
+	l := listener.Throttle(g, listener.Limits{MaxPending: 1, HalfClose: true})
+	require.NoError(t, dial(t, g.Addr()).Close())
+	first := dial(t, g.Addr()).(*net.UnixConn)
+	_, err := first.Write([]byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, first.CloseWrite())
+	_, err = accept(t, l).Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), l.Stats().Corpses)
 }
 
 // capture remembers the sockets that a ListenConfig makes.

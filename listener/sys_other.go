@@ -17,4 +17,4 @@ const systemBacklog = math.MaxInt32
 func setBacklog(syscall.Conn, int) error { return errors.ErrUnsupported }
 
 // left is not known here.
-func left(uintptr, bool, bool) bool { return false }
+func left(uintptr, bool) bool { return false }

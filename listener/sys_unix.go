@@ -29,10 +29,3 @@ func setBacklog(c syscall.Conn, n int) error {
 	}
 	return lerr
 }
-
-// ended reports whether a read of the socket would find the end.
-func ended(fd int) bool {
-	var b [1]byte
-	n, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return n == 0 && err == nil || err == syscall.ECONNRESET
-}
