@@ -156,7 +156,7 @@ func (c *Cache[C, V]) now() instant { return instant(time.Since(c.base)) }
 
 func (s *shard[V]) lookup(k *digest) *entry[V] {
 	s.mu.RLock()
-	e := s.verdicts.entries[*k]
+	e := s.verdicts.get(k)
 	s.mu.RUnlock()
 	return e
 }
@@ -164,7 +164,7 @@ func (s *shard[V]) lookup(k *digest) *entry[V] {
 func (s *shard[V]) len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.verdicts.entries)
+	return s.verdicts.len()
 }
 
 // supersededLocked reports whether something is known that was asked after q. At the
@@ -174,7 +174,7 @@ func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
 	if q.moment != 0 {
 		last--
 	}
-	if e := s.verdicts.entries[k]; e != nil && e.asked > last {
+	if e := s.verdicts.get(&k); e != nil && e.asked > last {
 		return true
 	}
 	d := c.denials.get(&k)
@@ -209,7 +209,7 @@ func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end in
 
 // forgetLocked removes the positive verdict on k and returns it, or nil.
 func (s *shard[V]) forgetLocked(k digest) *entry[V] {
-	e := s.verdicts.entries[k]
+	e := s.verdicts.get(&k)
 	if e != nil {
 		s.verdicts.remove(e)
 	}

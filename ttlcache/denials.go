@@ -28,7 +28,7 @@ func (d denials) get(k *digest) *entry[error] {
 	s := d.shelf(k)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.entries.entries[*k]
+	return s.entries.get(k)
 }
 
 // fresh returns the denial of k that holds now, or nil.
@@ -53,7 +53,7 @@ func (d denials) remove(k digest) *entry[error] {
 	s := d.shelf(&k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries.entries[k]
+	e := s.entries.get(&k)
 	if e != nil {
 		s.entries.remove(e)
 	}
@@ -74,7 +74,7 @@ func (d denials) len() int {
 	for i := range d.shelves {
 		s := &d.shelves[i]
 		s.mu.RLock()
-		n += len(s.entries.entries)
+		n += s.entries.len()
 		s.mu.RUnlock()
 	}
 	return n

@@ -80,7 +80,7 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 		return
 	}
 	s.mu.Lock()
-	if s.flights[e.key] != nil || s.verdicts.entries[e.key] != e {
+	if s.flights[e.key] != nil || s.verdicts.get(&e.key) != e {
 		s.mu.Unlock()
 		return
 	}
@@ -96,7 +96,7 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 // flight returns a load that has not been admitted yet.
 func (c *Cache[C, V]) flight(ctx context.Context, cred C, s *shard[V], k digest) *flight[V] {
 	f := &flight[V]{key: k, shard: s, done: make(chan struct{})}
-	f.known = s.verdicts.entries[k] != nil
+	f.known = s.verdicts.get(&k) != nil
 	f.begin = func() { go c.run(f) }
 	f.spoil = func(err error) { c.turnAway(f, err) }
 	ctx = context.WithoutCancel(ctx)

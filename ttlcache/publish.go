@@ -62,7 +62,7 @@ func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 // counts a hit.
 func (c *Cache[C, V]) recallLocked(s *shard[V], k digest) (r result[V], ok bool) {
 	now := c.now()
-	if e := s.verdicts.entries[k]; e != nil && now < e.expires {
+	if e := s.verdicts.get(&k); e != nil && now < e.expires {
 		s.hits.Add(1)
 		e.touch()
 		return result[V]{v: e.value}, true
@@ -104,7 +104,7 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 // fallbackLocked is the result for those who get no verdict: one that came in
 // meanwhile, or the last one if it may be served for some time yet, or err.
 func (c *Cache[C, V]) fallbackLocked(s *shard[V], k digest, err error) result[V] {
-	now, e := c.now(), s.verdicts.entries[k]
+	now, e := c.now(), s.verdicts.get(&k)
 	switch {
 	case e == nil || now >= e.dead:
 		return result[V]{err: err}

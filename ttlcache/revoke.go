@@ -81,7 +81,7 @@ func (s *shard[V]) revoke(match func(V) bool, now instant) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range entries {
-		if s.verdicts.entries[e.key] != e {
+		if s.verdicts.get(&e.key) != e {
 			continue
 		}
 		s.verdicts.remove(e)
