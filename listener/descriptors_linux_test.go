@@ -3,7 +3,6 @@ package listener_test
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -77,14 +76,6 @@ func TestOutOfDescriptors(t *testing.T) {
 	require.NotZero(t, read().AcceptErrors)
 	_, _ = io.Copy(io.Discard, output)
 	require.NoError(t, server.Wait())
-}
-
-func echo(c net.Conn, within time.Duration) error {
-	_, err := c.Write([]byte("x"))
-	return errors.Join(err, c.SetReadDeadline(time.Now().Add(within)), func() error {
-		_, err := io.ReadFull(c, make([]byte, 1))
-		return err
-	}())
 }
 
 // starve is the server.

@@ -214,7 +214,7 @@ func ExampleAdmit() {
 		if err != nil {
 			return
 		}
-		login(c)
+		greet(c)
 		fmt.Println("admitted:", listener.Admit(c))
 	}
 	// Output:
@@ -222,7 +222,7 @@ func ExampleAdmit() {
 	// admitted: true
 }
 
-func login(net.Conn) {}
+func greet(net.Conn) {}
 
 // A server that knows no more of a connection than its client's address.
 func ExampleThrottled_AdmitAddr() {

@@ -2,7 +2,6 @@ package listener_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -201,9 +200,7 @@ func TestLivelockInMemory(t *testing.T) {
 // On loopback, in real time, which takes a minute: only when asked for by
 // go test -run Livelock.
 func TestLivelock(t *testing.T) {
-	if !strings.Contains(flag.Lookup("test.run").Value.String(), "Livelock") {
-		t.Skip("takes a minute: go test -run Livelock -v")
-	}
+	whenAsked(t, "Livelock")
 	all := arms(t.Context())
 	var outcomes []*outcome
 	for _, a := range all {
