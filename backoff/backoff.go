@@ -49,18 +49,14 @@ type Backoff struct {
 	// Nil means none.
 	OnWait func(Event)
 
-	timer *time.Timer // of Next alone
+	sleeper sleeper // of Next alone
 
 	mu       sync.Mutex // guards the fields below
+	streak   streak     // since the last stable session
 	attempts int        // begun
-	failures int        // since the last stable session
 	trying   bool       // Next has returned true and there was no Fail yet
 	up       time.Time  // when the session began; zero if there is none
 	stable   bool       // what was lost last was a stable session
-	began    time.Time  // the first of the failures
-	lost     time.Time  // the last of the failures
-	last     error      // of the last failure
-	hint     time.Duration
 	window   time.Duration
 	slot     time.Time // the last one used of the window; zero: to be drawn
 	atOnce   bool      // the last failure was followed by a wait of 0
@@ -92,7 +88,7 @@ func (b *Backoff) Next(ctx context.Context) bool {
 		if b.OnWait != nil {
 			b.OnWait(e)
 		}
-		b.wait(ctx, e.Delay, wake)
+		b.sleeper.sleep(ctx, e.Delay, wake)
 	}
 	return b.begin(ctx)
 }
@@ -141,8 +137,7 @@ func (b *Backoff) SetWindow(w time.Duration) {
 func (b *Backoff) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.attempts, b.failures = 0, 0
-	b.last, b.hint, b.stop = nil, 0, nil
+	b.attempts, b.streak, b.stop = 0, streak{}, nil
 	b.stable, b.atOnce = false, false
 	b.up, b.slot = time.Time{}, time.Time{}
 }
@@ -155,7 +150,7 @@ func (b *Backoff) Failures() int {
 	if b.stableLocked(time.Now()) {
 		return 0
 	}
-	return b.failures
+	return b.streak.failures
 }
 
 // Err returns why Next returned false, an [*Error], and nil before that. It is for
@@ -172,8 +167,7 @@ func (b *Backoff) Err() error {
 // plan decides what is due. It returns what may end the wait early.
 func (b *Backoff) plan(ctx context.Context) (e Event, wake <-chan struct{}, ok bool) {
 	u := b.draw()
-	end := endingOf(ctx)
-	deadline, limited := ctx.Deadline()
+	l := limitOf(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stop != nil {
@@ -182,55 +176,48 @@ func (b *Backoff) plan(ctx context.Context) (e Event, wake <-chan struct{}, ok b
 	if b.trying {
 		b.failLocked(nil, 0)
 	}
-	now := time.Now()
-	d, asked := b.dueLocked(now, u)
-	switch {
-	case end.cause != nil:
-	case limited && d >= deadline.Sub(now):
-		end.cause = context.DeadlineExceeded
-	case b.exhaustedLocked(now, d):
-		end.cause = ErrExhausted
-	}
-	b.stopLocked(end)
+	d, asked := b.dueLocked(u)
+	b.stopLocked(b.streak.ending(l, &b.Policy, d))
 	if !asked {
 		wake = b.Wake
 	}
-	return Event{b.attempts + 1, b.failures, b.last, d, b.hint > 0}, wake, b.stop == nil
+	s := &b.streak
+	return Event{b.attempts + 1, s.failures, s.last, d, s.hint > 0}, wake, b.stop == nil
 }
 
 // dueLocked is the order of what is due: hint, window, splay, schedule. It reports
 // whether the server asked for it.
-func (b *Backoff) dueLocked(now time.Time, u float64) (d time.Duration, asked bool) {
-	most := b.Policy.mostHint()
-	first := b.failures == 0
+func (b *Backoff) dueLocked(u float64) (d time.Duration, asked bool) {
+	first := b.streak.failures == 0
 	switch {
 	case first && (b.attempts > 0 || !b.SplayFirst || b.Splay <= 0):
 		return 0, false
-	case b.hint > 0:
-		h := min(b.hint, most)
-		return h + min(portion(min(h, time.Second), u), forever-h), true
+	case b.streak.hint > 0:
+		d, asked = b.streak.hinted(&b.Policy, u), true
 	case b.window > 0:
-		d, asked = b.slotLocked(min(b.window, most), now, u), true
+		d, asked = b.slotLocked(u), true
 	case b.Splay > 0 && (first || b.stable):
 		d = portion(b.Splay, u)
 	default:
-		d = b.Policy.delay(b.failures, u)
+		d = b.streak.scheduled(&b.Policy, u)
 	}
 	if d == 0 && b.atOnce {
-		d = b.Policy.delay(b.failures, u) // two sessions in a row that ended as they began
+		d = b.streak.scheduled(&b.Policy, u) // two sessions in a row that ended as they began
 	}
 	b.atOnce = d == 0 && !first
 	return d, asked
 }
 
-// slotLocked is the time to the next slot of a window. The first is drawn; those
+// slotLocked is the time to the next slot of the window. The first is drawn; those
 // missed while an attempt ran are skipped, or the phase would be lost.
-func (b *Backoff) slotLocked(w time.Duration, now time.Time, u float64) time.Duration {
+func (b *Backoff) slotLocked(u float64) time.Duration {
+	w, now := min(b.window, b.Policy.mostHint()), time.Now()
 	if b.slot.IsZero() {
-		if b.failures == 0 {
-			b.lost = now
+		from := b.streak.lost
+		if from.IsZero() {
+			from = now // the very first attempt
 		}
-		b.slot = b.lost.Add(portion(w, u))
+		b.slot = from.Add(portion(w, u))
 		if !b.slot.Before(now) {
 			return b.slot.Sub(now)
 		}
@@ -238,43 +225,6 @@ func (b *Backoff) slotLocked(w time.Duration, now time.Time, u float64) time.Dur
 	d := w - now.Sub(b.slot)%w
 	b.slot = now.Add(d)
 	return d
-}
-
-func (b *Backoff) exhaustedLocked(now time.Time, d time.Duration) bool {
-	p := &b.Policy
-	switch {
-	case b.failures == 0:
-		return false
-	case p.MaxAttempts > 0 && b.failures >= p.MaxAttempts:
-		return true
-	}
-	return p.MaxElapsed > 0 && d >= p.MaxElapsed-now.Sub(b.began)
-}
-
-// wait waits for d, for ctx or for a value from wake.
-func (b *Backoff) wait(ctx context.Context, d time.Duration, wake <-chan struct{}) {
-	if d <= 0 {
-		return
-	}
-	if b.timer == nil {
-		b.timer = time.NewTimer(d)
-	} else {
-		b.timer.Reset(d)
-	}
-	defer b.timer.Stop()
-	for {
-		select {
-		case <-b.timer.C:
-			return
-		case <-ctx.Done():
-			return
-		case _, ok := <-wake:
-			if ok {
-				return
-			}
-			wake = nil // closed
-		}
-	}
 }
 
 // begin begins the attempt, unless there is to be none since the wait began: a
@@ -293,17 +243,10 @@ func (b *Backoff) begin(ctx context.Context) bool {
 
 func (b *Backoff) failLocked(err error, hint time.Duration) {
 	now := time.Now()
-	b.stable = b.stableLocked(now)
-	if b.stable {
-		b.failures = 0
+	if b.stable = b.stableLocked(now); b.stable {
+		b.streak = streak{}
 	}
-	if b.failures == 0 {
-		b.began = now
-	}
-	if b.failures < math.MaxInt {
-		b.failures++
-	}
-	b.last, b.hint, b.lost = unmark(err), hint, now
+	b.streak.add(err, hint, now)
 	b.up, b.trying = time.Time{}, false
 }
 
@@ -321,7 +264,7 @@ func (b *Backoff) stableLocked(now time.Time) bool {
 // stopLocked stops for good if e is an end and nothing stopped it before.
 func (b *Backoff) stopLocked(e ending) {
 	if b.stop == nil && e.cause != nil {
-		b.stop = &Error{b.attempts, b.last, e.cause, e.ended}
+		b.stop = &Error{b.attempts, b.streak.last, e.cause, e.ended}
 	}
 }
 

@@ -12,6 +12,7 @@ type meter struct {
 	full  time.Time // when all places were taken last
 	since tally     // from then on
 	sum   tally     // before that, of late
+	count float64   // completions of all time
 }
 
 // tally is completions and the seconds they took.
@@ -48,6 +49,7 @@ func (m *meter) advance(now time.Time, taken float64) {
 		keep := max(1-min(m.since.took, m.since.done/memory), 0)
 		m.sum.done = m.sum.done*keep + m.since.done
 		m.sum.took = m.sum.took*keep + m.since.took
+		m.count += m.since.done
 		m.since = tally{}
 	}
 }
@@ -62,6 +64,3 @@ func (m *meter) rate(guess float64) float64 {
 	}
 	return m.sum.done / m.sum.took
 }
-
-// learning reports whether the rate may still owe much to the guess or to chance.
-func (m *meter) learning() bool { return m.sum.took < learned || m.sum.done < memory }

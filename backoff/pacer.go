@@ -31,7 +31,7 @@ type Pacer struct {
 	mu    sync.Mutex // guards the fields below
 	stats PacerStats // without Rate
 	next  time.Time  // the last slot that was given
-	laid  float64    // the highest rate so far at which slots were given
+	laid  float64    // the highest rate measured while slots may have to be closed up
 	meter meter
 }
 
@@ -82,6 +82,7 @@ func (p *Pacer) Enter() (*Slot, error) {
 	}
 	p.stats.Entered++
 	p.stats.Pending++
+	p.measureLocked(now) // the last place may have been taken
 	return &Slot{pacer: p}, nil
 }
 
@@ -159,15 +160,24 @@ func (p *Pacer) mostPending() int {
 	return p.MaxPending
 }
 
-// measureLocked brings the rate up to date. Slots that were given at a guess too low
-// are closed up as the rate is learned: those who have them will come late, but
-// nobody after them.
+// measureLocked brings the rate up to date. Until each place was finished once, it may
+// owe much to the guess, or to where in a round of its workers the server is; so
+// slots that were given at a rate too low are closed up when it rises. Those who
+// have them come late, but nobody after them.
 func (p *Pacer) measureLocked(now time.Time) {
-	learning := p.meter.learning()
-	p.meter.advance(now, float64(p.stats.Pending)/float64(p.mostPending()))
-	if rate := p.rateLocked(); learning && rate > p.laid {
-		if p.laid > 0 && p.next.After(now) {
-			p.next = now.Add(seconds(p.next.Sub(now).Seconds() * p.laid / rate))
+	most := float64(p.mostPending())
+	known, before := p.meter.count, p.rateLocked()
+	p.meter.advance(now, float64(p.stats.Pending)/most)
+	if p.meter.count == known || known >= most {
+		return
+	}
+	rate := p.rateLocked()
+	if known == 0 {
+		p.laid = min(before, rate)
+	}
+	if rate > p.laid {
+		if ahead := p.next.Sub(now); ahead > 0 {
+			p.next = now.Add(seconds(ahead.Seconds() * p.laid / rate))
 		}
 		p.laid = rate
 	}

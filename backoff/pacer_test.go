@@ -124,3 +124,109 @@ func TestPacerIsSafe(t *testing.T) {
 	require.Equal(t, s.Entered, s.Finished)
 	require.EqualValues(t, 8000, s.Entered+s.TurnedAway)
 }
+
+// busy keeps all places of p taken for d by a server that completes one every step.
+func busy(t *testing.T, p *backoff.Pacer, slots []*backoff.Slot, step, d time.Duration) []*backoff.Slot {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(step)
+		slots[0].Done()
+		slots = append(slots[1:], enter(t, p, 1)...)
+	}
+	return slots
+}
+
+// The guess is gone after a tenth of a second in which all places are taken.
+func TestPacerMeasures(t *testing.T) {
+	for _, guess := range []float64{0, 10, 1000, 1e6} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &backoff.Pacer{MaxPending: 10, Rate: guess}
+			slots := busy(t, p, enter(t, p, 10), 10*time.Millisecond, 110*time.Millisecond)
+			require.InDelta(t, 100, p.Stats().Rate, 0.001)
+			require.InDelta(t, 10*time.Millisecond, turnedAway(t, p), 10)
+			require.InDelta(t, 8*time.Second, p.Window(800), 1000)
+
+			slots = busy(t, p, slots, 20*time.Millisecond, 6*time.Second)
+			require.InDelta(t, 50, p.Stats().Rate, 0.5, "a server that became slower")
+			for _, s := range slots {
+				time.Sleep(20 * time.Millisecond)
+				s.Done()
+			}
+			for range 100 {
+				s := enter(t, p, 1)[0]
+				time.Sleep(time.Millisecond)
+				s.Done()
+			}
+			time.Sleep(time.Second)
+			enter(t, p, 10)
+			require.InDelta(t, 50, p.Stats().Rate, 0.5, "what it does with places to spare says nothing")
+		})
+	}
+}
+
+// A place that is empty while its client is on its way is not a slow server, and
+// where a queue bridges the gap not a fast one.
+func TestPacerMeasuresWithGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 1}
+		for range 50 {
+			s := enter(t, p, 1)[0]
+			time.Sleep(10 * time.Millisecond)
+			s.Done()
+			time.Sleep(90 * time.Millisecond)
+		}
+		require.InDelta(t, 100, p.Stats().Rate, 1)
+
+		p = &backoff.Pacer{MaxPending: 20}
+		slots := enter(t, p, 20)
+		for range 200 {
+			time.Sleep(2 * time.Millisecond)
+			slots[0].Done()
+			time.Sleep(8 * time.Millisecond)
+			slots = append(slots[1:], enter(t, p, 1)...)
+		}
+		require.InDelta(t, 100, p.Stats().Rate, 6)
+	})
+}
+
+// All at once is how a server with many workers completes.
+func TestPacerMeasuresRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 20}
+		for range 10 {
+			slots := enter(t, p, 20)
+			time.Sleep(500 * time.Millisecond)
+			for _, s := range slots {
+				s.Done()
+			}
+		}
+		enter(t, p, 20)
+		require.InDelta(t, 40, p.Stats().Rate, 0.001)
+	})
+}
+
+func TestPacerCancelDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 10, Rate: 100}
+		slots := enter(t, p, 10)
+		for range 100 {
+			time.Sleep(time.Millisecond)
+			slots[0].Cancel()
+			slots = append(slots[1:], enter(t, p, 1)...)
+		}
+		require.InDelta(t, 100, p.Stats().Rate, 0.001)
+	})
+}
+
+// Slots given at a guess too low are closed up when the rate is known.
+func TestPacerClosesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 50, Rate: 1}
+		slots := enter(t, p, 50)
+		for i := range 100 {
+			require.Equal(t, time.Duration(i+1)*time.Second, turnedAway(t, p))
+		}
+		busy(t, p, slots, 10*time.Millisecond, 500*time.Millisecond)
+		require.Less(t, turnedAway(t, p), time.Second, "100 slots at 100 a second, of which half have passed")
+	})
+}

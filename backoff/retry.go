@@ -1,6 +1,11 @@
 package backoff
 
-import "context"
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
 
 // Retry calls op until it succeeds and returns its result. Between two calls it waits
 // what p says, or what the server asked for in a hint, see [After]. All errors
@@ -15,23 +20,56 @@ import "context"
 func Retry[T any](ctx context.Context, p Policy, op func(context.Context) (T, error)) (T, error) {
 	var zero T
 	if e := endingOf(ctx); e.cause != nil {
-		return zero, &Error{Cause: e.cause, ended: e.ended}
+		return zero, &Error{0, nil, e.cause, e.ended}
 	}
-	v, err := op(ctx)
-	if err == nil {
-		return v, nil // nothing above has paid for a Backoff
-	}
-	b := Backoff{Policy: p, attempts: 1}
-	for b.Fail(err); b.Next(ctx); b.Fail(err) {
-		if v, err = op(ctx); err == nil {
+	var r retry
+	for {
+		v, err := op(ctx)
+		if err == nil {
 			return v, nil
 		}
+		if err := r.again(ctx, &p, err); err != nil {
+			return zero, err
+		}
 	}
-	return zero, b.Err()
 }
 
 // Do is [Retry] for an op that has no result but its error.
 func Do(ctx context.Context, p Policy, op func(context.Context) error) error {
 	_, err := Retry(ctx, p, func(ctx context.Context) (struct{}, error) { return struct{}{}, op(ctx) })
 	return err
+}
+
+// retry is the position of one Retry.
+type retry struct {
+	attempts int
+	streak   streak
+	sleeper  sleeper
+}
+
+// again waits after a failure until the next attempt is due. Its error is why there
+// is to be none.
+func (r *retry) again(ctx context.Context, p *Policy, err error) error {
+	r.attempts++
+	hint, _ := Hint(err)
+	r.streak.add(err, hint, time.Now())
+	if errors.Is(err, ErrPermanent) {
+		return r.stop(ending{cause: ErrPermanent})
+	}
+	d := r.streak.scheduled(p, rand.Float64())
+	if hint > 0 {
+		d = r.streak.hinted(p, rand.Float64())
+	}
+	if e := r.streak.ending(limitOf(ctx), p, d); e.cause != nil {
+		return r.stop(e)
+	}
+	r.sleeper.sleep(ctx, d, nil)
+	if e := endingOf(ctx); e.cause != nil {
+		return r.stop(e)
+	}
+	return nil
+}
+
+func (r *retry) stop(e ending) error {
+	return &Error{r.attempts, r.streak.last, e.cause, e.ended}
 }

@@ -1,7 +1,6 @@
 package backoff
 
 import (
-	"context"
 	"errors"
 	"fmt"
 )
@@ -59,14 +58,4 @@ func (e *Error) Unwrap() []error {
 		}
 	}
 	return all
-}
-
-// ending is why a context does not allow another attempt; zero if it does.
-type ending struct{ cause, ended error }
-
-func endingOf(ctx context.Context) ending {
-	if err := ctx.Err(); err != nil {
-		return ending{context.Cause(ctx), err}
-	}
-	return ending{}
 }

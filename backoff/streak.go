@@ -1,0 +1,108 @@
+package backoff
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// streak is failures in a row. It has no lock, so that Retry's stays on the stack.
+type streak struct {
+	failures int
+	began    time.Time     // the first
+	lost     time.Time     // the last
+	last     error         // of the last, without its outermost mark
+	hint     time.Duration // of the last; 0: none
+}
+
+func (s *streak) add(err error, hint time.Duration, now time.Time) {
+	s.lost = now
+	if s.failures == 0 {
+		s.began = s.lost
+	}
+	if s.failures < math.MaxInt {
+		s.failures++
+	}
+	s.last, s.hint = unmark(err), hint
+}
+
+// scheduled is the wait that p wants, for a draw u.
+func (s *streak) scheduled(p *Policy, u float64) time.Duration { return p.delay(s.failures, u) }
+
+// hinted is the wait that the hint wants, for a draw u. Hints are whole seconds as a
+// rule, and would make a fleet march in step: 1.35 of the bound.
+func (s *streak) hinted(p *Policy, u float64) time.Duration {
+	h := min(s.hint, p.mostHint())
+	return h + min(portion(min(h, time.Second), u), forever-h)
+}
+
+// ending is why there is no room for a wait of d and an attempt after it, if
+// there is none.
+func (s *streak) ending(l limit, p *Policy, d time.Duration) ending {
+	switch {
+	case l.ending.cause != nil:
+		return l.ending
+	case l.timed && d >= time.Until(l.deadline):
+		return ending{cause: context.DeadlineExceeded}
+	case s.failures == 0:
+		return ending{}
+	case p.MaxAttempts > 0 && s.failures >= p.MaxAttempts,
+		p.MaxElapsed > 0 && d >= p.MaxElapsed-time.Since(s.began):
+		return ending{cause: ErrExhausted}
+	}
+	return ending{}
+}
+
+// ending is why there is no further attempt; its zero value is that there is one.
+type ending struct {
+	cause error // as in Error
+	ended error // the context's own, if it is done
+}
+
+func endingOf(ctx context.Context) ending {
+	if err := ctx.Err(); err != nil {
+		return ending{context.Cause(ctx), err}
+	}
+	return ending{}
+}
+
+// limit is what a context allows, read before a lock is taken.
+type limit struct {
+	ending   ending
+	deadline time.Time
+	timed    bool
+}
+
+func limitOf(ctx context.Context) limit {
+	deadline, ok := ctx.Deadline()
+	return limit{endingOf(ctx), deadline, ok}
+}
+
+// sleeper is a timer for one goroutine, made when it is needed and used again.
+type sleeper struct{ timer *time.Timer }
+
+// sleep waits for d, for ctx or for a value from wake.
+func (s *sleeper) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	if d <= 0 {
+		return
+	}
+	if s.timer == nil {
+		s.timer = time.NewTimer(d)
+	} else {
+		s.timer.Reset(d)
+	}
+	defer s.timer.Stop()
+	for {
+		select {
+		case <-s.timer.C:
+			return
+		case <-ctx.Done():
+			return
+		case _, ok := <-wake:
+			if ok {
+				return
+			}
+			wake = nil // closed
+		}
+	}
+}
