@@ -17,6 +17,17 @@ go run ./examples/storm -agents 60 -capacity 60 -outage 1s -arms gate,planned -j
 	fail "go run ./examples/storm"
 go -C tools run ./stormcheck gate planned <"$tmp/storm.json" || fail "what storm -json writes"
 
+echo "-- storm -svg -csv, and -explain"
+"$tmp/bin/storm" -agents 20 -capacity 60 -outage 1s -arms planned -svg "$tmp/storm.svg" -csv "$tmp/storm.csv" >"$tmp/table" ||
+	fail "storm -svg -csv"
+for file in storm.svg storm.csv table; do
+	[ -s "$tmp/$file" ] || fail "storm wrote nothing to $file"
+done
+"$tmp/bin/storm" -explain -agents 800 | grep -q MaxPending || fail "storm -explain"
+
+echo "-- the storm of 10,000 agents, in virtual time"
+CONNHYGIENE_LONG=1 go test -count=1 -run TenThousand ./internal/storm || fail "the storm of 10,000 agents"
+
 # refuse wants one line that names the flag, and exit status 2.
 refuse() {
 	status=0
@@ -35,3 +46,6 @@ refuse -capacity 0
 refuse -outage 24h
 refuse -deadline -1s
 refuse -arms nobody
+refuse -guess 0
+refuse -agents 2000000
+refuse -svg /nowhere/storm.svg

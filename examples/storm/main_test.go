@@ -113,7 +113,7 @@ func TestBadFlagsAreOneLineAndStatusTwo(t *testing.T) {
 	for _, bad := range [][]string{
 		{"-agents", "-1"},
 		{"-agents", "0"},
-		{"-agents", "900000"},
+		{"-agents", "2000000"},
 		{"-capacity", "0"},
 		{"-capacity", "NaN"},
 		{"-outage", "10m"},

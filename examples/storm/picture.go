@@ -149,11 +149,12 @@ func (p *picture) shares() {
 	p.legend()
 }
 
-// dead shades the outage.
+// dead shades the outage, and says so if there is room.
 func (p *picture) dead(y1, y2 float64) {
-	p.add(`<rect class="dead" x="%d" y="%.1f" width="%.1f" height="%.1f"/>`, left, y1, p.x(0)-left, y2-y1)
-	if y2-y1 > strip {
-		p.text((left+p.x(0))/2, y1+18, "small faint", "middle", "server dead")
+	w := p.x(0) - left
+	p.add(`<rect class="dead" x="%d" y="%.1f" width="%.1f" height="%.1f"/>`, left, y1, w, y2-y1)
+	if x := left + w/2; y2-y1 > strip && w > 16 {
+		p.add(`<text transform="translate(%.1f %.1f) rotate(-90)" class="small faint" text-anchor="middle">server dead</text>`, x+4, (y1+y2)/2)
 	}
 }
 

@@ -282,6 +282,18 @@ func TestInterruptionKeepsWhatIsKnown(t *testing.T) {
 	}
 }
 
+func TestDescriptorsAreCounted(t *testing.T) {
+	c := incident()
+	require.Equal(t, math.MaxInt, c.AtOnce(), "in memory")
+	c.Memory, c.Agents = false, 1
+	require.Positive(t, c.AtOnce())
+	c.Agents = 500_000
+	if c.AtOnce() > 0 {
+		return // a process with a million of them
+	}
+	require.ErrorContains(t, c.Validate(), "file descriptors")
+}
+
 func TestValidateNamesTheField(t *testing.T) {
 	change := func(f func(*storm.Config)) storm.Config {
 		c := incident()
@@ -302,7 +314,6 @@ func TestValidateNamesTheField(t *testing.T) {
 		})
 	}
 	require.Error(t, change(func(c *storm.Config) { c.Capacity = math.NaN() }).Validate())
-	require.Error(t, change(func(c *storm.Config) { c.Agents = 500_000; c.Memory = false }).Validate(), "descriptors")
 }
 
 func TestBusyPortIsNamed(t *testing.T) {
