@@ -95,6 +95,26 @@ func TestKnownCredentialsGoFirst(t *testing.T) {
 	})
 }
 
+// They also go first where nothing is reserved.
+func TestKnownCredentialsWaitAheadOfStrangers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: time.Second}
+		c := ttlcache.New(p.load, settings{TTL: ttl, MaxLoads: 1})
+		require.True(t, c.Put("agent", "", time.Now()))
+		time.Sleep(ttl)
+		var calls []*call
+		for _, token := range []string{"stranger1", "stranger2", "agent"} {
+			calls = append(calls, get(t.Context(), c, token))
+			synctest.Wait()
+		}
+		for i, want := range []time.Duration{time.Second, 3 * time.Second, 2 * time.Second} {
+			_, err := calls[i].wait()
+			require.NoError(t, err)
+			require.Equal(t, want, calls[i].took)
+		}
+	})
+}
+
 // What arrives first is served first.
 func TestQueueIsInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {

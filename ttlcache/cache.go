@@ -27,11 +27,11 @@ type Cache[C, V any] struct {
 
 // A shard holds all that is known about some of the credentials.
 type shard[V any] struct {
-	mu       sync.RWMutex // guards the fields below but for hits
+	hits     atomic.Uint64 // beside mu, which a hit needs as well
+	mu       sync.RWMutex  // guards the fields below
 	verdicts sieve[V]
 	flights  map[digest]*flight[V] // loads that may still be joined
 	fences   fences
-	hits     atomic.Uint64
 	_        [64]byte // keeps the locks of two shards on two cache lines
 }
 
@@ -88,8 +88,8 @@ func (c *Cache[C, V]) Get(ctx context.Context, cred C) (V, error) {
 	if e := s.lookup(&k); e != nil && now < e.expires {
 		s.hits.Add(1)
 		e.touch()
-		if due := e.renew.Load(); int64(now) >= due {
-			c.refresh(ctx, cred, s, e, due)
+		if c.config.Refresh > 0 {
+			c.refresh(ctx, cred, s, e, now)
 		}
 		return e.value, nil
 	}
@@ -222,11 +222,8 @@ func (c *Cache[C, V]) life() time.Duration {
 	return ttl - time.Duration(rand.Float64()*c.config.Jitter*float64(ttl))
 }
 
-// due returns when a hit begins to renew e.
+// due returns from when on a hit renews e, if any does.
 func (c *Cache[C, V]) due(e *entry[V]) instant {
-	if c.config.Refresh == 0 {
-		return distantFuture
-	}
 	return e.asked.add(time.Duration(c.config.Refresh * float64(e.expires-e.asked)))
 }
 

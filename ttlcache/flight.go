@@ -60,8 +60,8 @@ func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, n
 	f := s.flights[k]
 	if f != nil {
 		f.waiters++
-		s.mu.Unlock()
 		c.counters.joined.Add(1)
+		s.mu.Unlock()
 		return c.wait(ctx, f)
 	}
 	f = c.flight(ctx, cred, s, k)
@@ -72,11 +72,11 @@ func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, n
 	return c.wait(ctx, f)
 }
 
-// refresh renews e in the background, unless another Get does. If that fails, a hit
-// after half of the time that is left tries again.
-func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry[V], due int64) {
-	now := c.now()
-	if !e.renew.CompareAndSwap(due, int64(now.add(time.Duration(e.expires-now)/2)+1)) {
+// refresh renews e in the background, if that is due and no other Get does. If it
+// fails, a hit after half of the time that is left tries again.
+func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry[V], now instant) {
+	due, next := e.renew.Load(), int64(now+(e.expires-now)/2+1)
+	if int64(now) < due || !e.renew.CompareAndSwap(due, next) {
 		return
 	}
 	s.mu.Lock()

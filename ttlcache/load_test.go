@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,6 +258,7 @@ func TestEvents(t *testing.T) {
 		p := provider{took: time.Second}
 		p.say("bad", errBad)
 		p.say("away", errAway)
+		var mu sync.Mutex // events come on several goroutines
 		var events []ttlcache.Event
 		c := ttlcache.New(func(ctx context.Context, token string) (string, error) {
 			v, err := p.load(ctx, token)
@@ -265,7 +268,11 @@ func TestEvents(t *testing.T) {
 			return v, err
 		}, settings{
 			TTL: ttl, Denied: isBad, MaxStale: ttl, MaxEntries: 1, MaxLoads: 1, MaxQueue: 1,
-			OnEvent: func(e ttlcache.Event) { events = append(events, e) },
+			OnEvent: func(e ttlcache.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				events = append(events, e)
+			},
 		})
 		next := func(kind ttlcache.Kind, err error, took time.Duration) {
 			t.Helper()
@@ -289,9 +296,9 @@ func TestEvents(t *testing.T) {
 		time.Sleep(ttl)
 		p.say("agent", errAway)
 		ask("agent")
-		if events[0].Kind == ttlcache.Stale { // it may be first: it is on another goroutine
-			events[0], events[1] = events[1], events[0]
-		}
+		synctest.Wait()
+		require.Len(t, events, 2)
+		slices.SortFunc(events, func(a, b ttlcache.Event) int { return int(a.Kind) - int(b.Kind) }) // either may be first
 		next(ttlcache.Failed, errAway, time.Second)
 		next(ttlcache.Stale, errAway, 0)
 		ask("other")
@@ -303,7 +310,7 @@ func TestEvents(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		require.True(t, c.Put("other", "ada", time.Now()))
 		require.Zero(t, c.RevokeFunc(func(v string) bool { return v != "ada" }))
-		require.Equal(t, 0, len(events))
+		require.Empty(t, events)
 		ask("boom")
 		next(ttlcache.Panicked, nil, time.Second)
 

@@ -16,13 +16,15 @@ const (
 // An entry is a verdict. Only the atomic fields and the links change once it is in
 // a sieve, so whoever got hold of one may read it without a lock.
 type entry[T any] struct {
-	key          digest
-	value        T
-	asked        instant // when the question was
-	expires      instant // not a hit from here on
-	dead         instant // not served at all from here on
-	renew        atomic.Int64
-	visited      atomic.Bool
+	// What a hit needs comes first, in one cache line or two.
+	key     digest
+	expires instant // not a hit from here on
+	visited atomic.Bool
+	value   T
+
+	renew        atomic.Int64 // a hit from here on begins to renew it
+	asked        instant      // when the question was
+	dead         instant      // not served at all from here on
 	newer, older *entry[T]
 }
 
