@@ -2,10 +2,13 @@
 
 STEPS := test race lint cross releases services examples fuzz consumer api install
 
-.PHONY: check $(STEPS)
+.PHONY: check bench $(STEPS)
 
 check: ## every step, as CI runs them
 	bash .ci/run
 
 $(STEPS):
 	bash scripts/$@.sh
+
+bench: ## every package beside its peers, into docs/BENCHMARKS.md; about 15 minutes
+	bash scripts/bench.sh

@@ -53,8 +53,8 @@ func (tab *table) show(t *testing.T) {
 	}
 }
 
-// full reports whether the page is being made, for which experiments take longer.
-func full() bool { return os.Getenv("BENCH_TABLES") != "" }
+// full reports whether figures for the page are wanted, for which experiments take longer.
+func full() bool { return os.Getenv("BENCH_FULL") != "" }
 
 func percent(part, whole int) string { return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole)) }
 
