@@ -37,6 +37,7 @@ bench() {
 	mv "$dir/part" "$dir/$1"
 }
 for round in $(seq "$count"); do
+	export BENCH_ROUND=$round # each begins with another library
 	bench "round-$round-cpu" 0.1s '^Benchmark(Delay|FirstTry|Retry|Timer|Query)$'
 	bench "round-$round-hit" 0.1s '^BenchmarkHit$'
 	bench "round-$round-sockets" 2000x '^Benchmark(Request|Accept)$'

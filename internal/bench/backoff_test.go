@@ -18,7 +18,7 @@ const rounds = 8
 // failsafe-go does not show its delays.
 func BenchmarkDelay(b *testing.B) {
 	var sum time.Duration
-	for _, lib := range []struct {
+	for _, lib := range turned([]struct {
 		name string
 		next func(n int) time.Duration
 	}{
@@ -47,7 +47,7 @@ func BenchmarkDelay(b *testing.B) {
 				return d
 			}
 		}()},
-	} {
+	}) {
 		b.Run("lib="+lib.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
@@ -85,7 +85,7 @@ func BenchmarkRetry(b *testing.B) {
 // BenchmarkTimer is the floor of BenchmarkRetry: three times a select over one timer
 // and a context, and nothing else.
 func BenchmarkTimer(b *testing.B) {
-	for _, lib := range []struct {
+	for _, lib := range turned([]struct {
 		name  string
 		timer func(*time.Timer) *time.Timer
 	}{
@@ -94,7 +94,7 @@ func BenchmarkTimer(b *testing.B) {
 			return t
 		}},
 		{"hand-new", func(*time.Timer) *time.Timer { return time.NewTimer(1) }},
-	} {
+	}) {
 		b.Run("lib="+lib.name, func(b *testing.B) {
 			b.ReportAllocs()
 			ctx := b.Context()
@@ -114,7 +114,7 @@ func BenchmarkTimer(b *testing.B) {
 }
 
 func benchmarkLoops(b *testing.B, failures int) {
-	for _, r := range retriers {
+	for _, r := range turned(retriers) {
 		switch r.name {
 		case "avast-full", "sethvargo-outer":
 			continue // cost what the others of their library cost

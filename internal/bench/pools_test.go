@@ -94,7 +94,7 @@ func sqlPool(srv database, db *sql.DB) pooled {
 // BenchmarkQuery is a query on a server that takes no time, by pools with the same
 // settings. pgxpool is not in it: its queries go over a connection, these do not.
 func BenchmarkQuery(b *testing.B) {
-	for _, lib := range []struct {
+	for _, lib := range turned([]struct {
 		name string
 		open func(*dbpooltest.Server) (*sql.DB, error)
 	}{
@@ -105,7 +105,7 @@ func BenchmarkQuery(b *testing.B) {
 			db := sql.OpenDB(srv.Connector())
 			return db, dbpool.Server(4).Apply(db)
 		}},
-	} {
+	}) {
 		b.Run("lib="+lib.name, func(b *testing.B) {
 			db, err := lib.open(new(dbpooltest.Server))
 			require.NoError(b, err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +57,14 @@ func (tab *table) show(t *testing.T) {
 
 // full reports whether figures for the page are wanted, for which experiments take longer.
 func full() bool { return os.Getenv("BENCH_FULL") != "" }
+
+// turned begins with another library in each round of scripts/bench.sh: whoever is
+// first pays for what the process does for the first time.
+func turned[T any](libs []T) []T {
+	round, _ := strconv.Atoi(os.Getenv("BENCH_ROUND"))
+	n := max(round-1, 0) % len(libs)
+	return slices.Concat(libs[n:], libs[:n])
+}
 
 func percent(part, whole int) string { return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole)) }
 
