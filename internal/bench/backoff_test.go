@@ -40,7 +40,7 @@ func BenchmarkDelay(b *testing.B) {
 		{"sethvargo", func() func(int) time.Duration {
 			var back sethvargo.Backoff
 			return func(n int) time.Duration {
-				if n == 1 { // it has no Reset
+				if n == 1 { // its Backoffs have no Reset
 					back = sethvargo.WithCappedDuration(30*time.Second, sethvargo.WithJitterPercent(50, sethvargo.NewExponential(500*time.Millisecond)))
 				}
 				d, _ := back.Next()

@@ -120,7 +120,7 @@ func heapAlloc() float64 {
 // Which share of requests finds its entry, with room for a tenth of the keys.
 func TestHitRatio(t *testing.T) {
 	const keys = 100_000
-	requests := 200_000
+	requests := 100_000
 	if full() {
 		requests = 1_000_000
 	}

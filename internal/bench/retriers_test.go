@@ -17,8 +17,11 @@ import (
 var errRefused = errors.New("connection refused")
 
 // A schedule is what every library is set to: delays that double from min to max,
-// half of each random where the library has such a thing.
+// half of each random where the library has such a thing. If min is max, peers are
+// set to the constant delay that is cheapest for them.
 type schedule struct{ min, max time.Duration }
+
+func (s schedule) constant() bool { return s.min == s.max }
 
 // A loop calls op until it succeeds or ctx ends.
 type loop func(ctx context.Context, op func() error) error
@@ -38,8 +41,12 @@ var retriers = []retrier{
 		}
 	}},
 	{"cenkalti", func(s schedule) loop {
-		b := cenkalti.NewExponentialBackOff()
-		b.InitialInterval, b.MaxInterval, b.Multiplier = s.min, s.max, 2
+		exponential := cenkalti.NewExponentialBackOff()
+		exponential.InitialInterval, exponential.MaxInterval, exponential.Multiplier = s.min, s.max, 2
+		b := cenkalti.BackOff(exponential)
+		if s.constant() {
+			b = cenkalti.NewConstantBackOff(s.min)
+		}
 		return func(ctx context.Context, op func() error) error {
 			b.Reset()
 			_, err := cenkalti.Retry(
@@ -53,19 +60,26 @@ var retriers = []retrier{
 	{"avast", func(s schedule) loop { return avastLoop(s) }},
 	{"avast-full", func(s schedule) loop { return avastLoop(s, avast.DelayType(avast.FullJitterBackoffDelay)) }},
 	{"failsafe", func(s schedule) loop {
-		policy := retrypolicy.NewBuilder[any]().WithMaxRetries(-1).WithJitterFactor(0.5)
-		if s.min < s.max {
-			policy = policy.WithBackoff(s.min, s.max)
-		} else {
+		policy := retrypolicy.NewBuilder[any]().WithMaxRetries(-1)
+		if s.constant() {
 			policy = policy.WithDelay(s.min)
+		} else {
+			policy = policy.WithBackoff(s.min, s.max).WithJitterFactor(0.5)
 		}
 		executor := failsafe.With(policy.Build())
+		var of context.Context
 		return func(ctx context.Context, op func() error) error {
-			return executor.WithContext(ctx).Run(op)
+			if of != ctx {
+				executor, of = executor.WithContext(ctx), ctx
+			}
+			return executor.Run(op)
 		}
 	}},
 	{"sethvargo", func(s schedule) loop { // jitter inside the cap
 		return sethvargoLoop(func() sethvargo.Backoff {
+			if s.constant() {
+				return sethvargo.NewConstant(s.min)
+			}
 			return sethvargo.WithCappedDuration(s.max, sethvargo.WithJitterPercent(50, sethvargo.NewExponential(s.min)))
 		})
 	}},
@@ -86,8 +100,8 @@ func avastLoop(s schedule, opts ...avast.Option) loop {
 			opts := append([]avast.Option{
 				avast.Context(ctx), avast.UntilSucceeded(), avast.LastErrorOnly(true), avast.Delay(s.min), avast.MaxDelay(s.max),
 			}, opts...)
-			if s.max < 100*time.Millisecond { // its jitter does not shrink with the delay
-				opts = append(opts, avast.MaxJitter(s.max))
+			if s.constant() {
+				opts = append(opts, avast.DelayType(avast.FixedDelay))
 			}
 			r, of = avast.New(opts...), ctx
 		}
