@@ -90,13 +90,13 @@ func (c *tokenCache) store(key, verdict string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.ends) > 0 && !now.Before(s.ends[0].at) {
-		gone := heap.Pop(&s.ends).(end)
+		gone := heap.Pop(&s.ends).(tokenEnd)
 		if e, ok := s.entries[gone.key]; ok && !now.Before(e.end) {
 			delete(s.entries, gone.key)
 		}
 	}
 	s.entries[key] = tokenEntry{verdict, now.Add(c.ttl)}
-	heap.Push(&s.ends, end{key, now.Add(c.ttl)})
+	heap.Push(&s.ends, tokenEnd{key, now.Add(c.ttl)})
 }
 
 // fetch is what a request does. Whoever leaves early leaves the load alone.
@@ -131,9 +131,9 @@ func (c *tokenCache) fetch(ctx context.Context, token string, load loadFunc) (st
 }
 
 // ends is a heap, the next one first.
-type ends []end
+type ends []tokenEnd
 
-type end struct {
+type tokenEnd struct {
 	key string
 	at  time.Time
 }
@@ -141,7 +141,7 @@ type end struct {
 func (e ends) Len() int           { return len(e) }
 func (e ends) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
 func (e ends) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *ends) Push(x any)        { *e = append(*e, x.(end)) }
+func (e *ends) Push(x any)        { *e = append(*e, x.(tokenEnd)) }
 
 func (e *ends) Pop() any {
 	last := (*e)[len(*e)-1]
