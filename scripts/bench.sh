@@ -2,7 +2,7 @@
 # Compares every package with its peers, in rounds, and writes docs/BENCHMARKS.md.
 #
 #   BENCH_COUNT  rounds; fewer than 4 are a smoke test, whose page goes to the screen (8)
-#   BENCH_TIME   of one benchmark, as in go test -benchtime (0.1s; 2000x with sockets)
+#   BENCH_TIME   of one benchmark, as in go test -benchtime (0.1s; 2000x or more with sockets)
 #   BENCH_DIR    where measurements are kept: what is there already is not done again
 #   BENCH_STOP   begin nothing more after so many seconds; run again with BENCH_DIR
 #
@@ -40,7 +40,8 @@ for round in $(seq "$count"); do
 	export BENCH_ROUND=$round # each begins with another library
 	bench "round-$round-cpu" 0.1s '^Benchmark(Delay|FirstTry|Retry|Timer|Query)$'
 	bench "round-$round-hit" 0.1s '^BenchmarkHit$'
-	bench "round-$round-sockets" 2000x '^Benchmark(Request|Accept)$'
+	bench "round-$round-requests" 2000x '^BenchmarkRequest$'
+	bench "round-$round-accept" 6000x '^BenchmarkAccept$'
 done
 
 # behave NAME PATTERN: tables of behaviour.
@@ -64,7 +65,7 @@ behave pools '^Test(Churn|Restart|ColdPool)$'
 # The rounds in their order, and benchstat over all of them.
 rounds=()
 for round in $(seq "$count"); do
-	rounds+=("$dir/round-$round-cpu" "$dir/round-$round-hit" "$dir/round-$round-sockets")
+	rounds+=("$dir/round-$round-"{cpu,hit,requests,accept})
 done
 grep -h '^Benchmark\|^goos\|^goarch\|^cpu\|^pkg' "${rounds[@]}" >"$dir/raw.txt"
 benchstat() { tool benchstat -col /lib "$@" "$dir/raw.txt" 2>"$dir/warnings" || fail "benchstat $*"; }

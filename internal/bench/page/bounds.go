@@ -11,9 +11,18 @@ type bound struct {
 	what               string
 	measured, demanded string
 	ok                 bool
+	noise              bool // not ok, but nor is there a difference that benchstat sees
 }
 
-func (b bound) holds() bool { return b.ok }
+func (b bound) verdict() string {
+	switch {
+	case b.ok:
+		return "holds"
+	case b.noise:
+		return "lost in noise"
+	}
+	return "**does not hold**"
+}
 
 func (b bound) String() string {
 	return fmt.Sprintf("%s: %s, demanded %s", b.what, b.measured, b.demanded)
@@ -30,11 +39,12 @@ func bounds(s stats) []bound {
 			duration(b.seconds("ours")),
 			"30 ns, or what the fastest peer takes (" + peer + " " + duration(b.seconds(peer)) + ")",
 			b.seconds("ours") <= limit,
+			false,
 		}, atMostAllocs(b, "backoff: next delay", "ours", 0))
 	}
 	for _, b := range s.named("FirstTry") {
 		all = append(all, bound{
-			"backoff: first try succeeds", duration(b.seconds("ours")), "60 ns", b.seconds("ours") <= 60e-9,
+			"backoff: first try succeeds", duration(b.seconds("ours")), "60 ns", b.seconds("ours") <= 60e-9, false,
 		}, atMostAllocs(b, "backoff: first try succeeds", "ours", 0))
 	}
 	for _, b := range s.named("Retry") {
@@ -80,7 +90,8 @@ func bounds(s stats) []bound {
 // ratio is that ours takes at most so many times what a peer takes.
 func ratio(b *benchmark, what, ours, peer string, limit float64) bound {
 	r := b.seconds(ours) / b.seconds(peer)
-	return bound{what, fmt.Sprintf("%.2f of %s", r, peer), fmt.Sprintf("%.2f", limit), r <= limit}
+	noise := limit >= 1 && b.units["sec/op"][peer].versus == "~"
+	return bound{what, fmt.Sprintf("%.2f of %s", r, peer), fmt.Sprintf("%.2f", limit), r <= limit, noise}
 }
 
 // worst is the ratio of the variant in which it is largest.
@@ -92,5 +103,5 @@ func worst(variants []*benchmark, what, ours, peer string, limit float64) bound 
 }
 
 func atMostAllocs(b *benchmark, what, ours string, limit float64) bound {
-	return bound{what, fmt.Sprintf("%.0f allocations", b.allocs(ours)), fmt.Sprintf("%.0f", limit), b.allocs(ours) <= limit}
+	return bound{what, fmt.Sprintf("%.0f allocations", b.allocs(ours)), fmt.Sprintf("%.0f", limit), b.allocs(ours) <= limit, false}
 }

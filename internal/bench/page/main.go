@@ -69,8 +69,8 @@ func (p *page) write() error {
 		return err
 	}
 	for _, b := range bounds(p.stats) {
-		if p.Rounds >= 4 && !b.holds() { // fewer are a smoke test
-			fmt.Fprintln(os.Stderr, "does not hold:", b)
+		if p.Rounds >= 4 && !b.ok { // fewer are a smoke test
+			fmt.Fprintf(os.Stderr, "%s: %s\n", b.verdict(), b)
 		}
 	}
 	return t.Execute(os.Stdout, p)
@@ -121,11 +121,7 @@ func (p *page) Bounds() string {
 	var s strings.Builder
 	s.WriteString("| | measured | demanded | |\n|---|---|---|---|\n")
 	for _, b := range bounds(p.stats) {
-		word := "holds"
-		if !b.holds() {
-			word = "**does not hold**"
-		}
-		fmt.Fprintf(&s, "| %s | %s | %s | %s |\n", b.what, b.measured, b.demanded, word)
+		fmt.Fprintf(&s, "| %s | %s | %s | %s |\n", b.what, b.measured, b.demanded, b.verdict())
 	}
 	return strings.TrimRight(s.String(), "\n")
 }

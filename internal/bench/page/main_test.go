@@ -47,13 +47,16 @@ func TestBounds(t *testing.T) {
 	require.NoError(t, err)
 	s = s[:1]
 	for _, b := range bounds(s) {
-		require.True(t, b.holds(), b)
+		require.Equal(t, "holds", b.verdict(), b)
 	}
 	s[0].units["sec/op"]["ours"] = figure{median: 31e-9}
 	s[0].units["allocs/op"]["ours"] = figure{median: 1}
 	for _, b := range bounds(s) {
-		require.False(t, b.holds(), b)
+		require.Equal(t, "**does not hold**", b.verdict(), b)
 	}
+	b := &benchmark{units: map[string]map[string]figure{"sec/op": {"ours": {median: 3}, "peer": {median: 2, versus: "~"}}}}
+	require.Equal(t, "lost in noise", ratio(b, "", "ours", "peer", 1.2).verdict())
+	require.Equal(t, "holds", ratio(b, "", "ours", "peer", 1.5).verdict())
 }
 
 func TestBadCSV(t *testing.T) {
