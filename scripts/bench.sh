@@ -38,7 +38,7 @@ bench() {
 }
 for round in $(seq "$count"); do
 	export BENCH_ROUND=$round # each begins with another library
-	bench "round-$round-cpu" 0.1s '^Benchmark(Delay|FirstTry|Retry|Timer|Query)$'
+	bench "round-$round-cpu" 0.1s '^Benchmark(Delay|FirstTry|Retry|Timer|Hash|Query)$'
 	bench "round-$round-hit" 0.1s '^BenchmarkHit$'
 	bench "round-$round-requests" 2000x '^BenchmarkRequest$'
 	bench "round-$round-accept" 6000x '^BenchmarkAccept$'

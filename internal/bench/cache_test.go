@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -77,6 +78,35 @@ func benchmarkHits(b *testing.B, c cache, ts []string) {
 			if missed := misses.Load(); missed > int64(b.N)/100 {
 				b.Fatalf("%d of %d were not there", missed, b.N)
 			}
+		})
+	}
+}
+
+// BenchmarkHash is the floor of a hit that keeps no credential: the cheapest hash
+// under a secret, and the HMAC of a pool.
+func BenchmarkHash(b *testing.B) {
+	ts := tokens(1000)
+	kubernetes := newTokenCache(ttl)
+	for _, lib := range turned([]struct {
+		name string
+		hash func(token string) byte
+	}{
+		{"sha256", func(token string) byte {
+			var keyed [32 + 64]byte
+			copy(keyed[32:], token)
+			return sha256.Sum256(keyed[:])[0]
+		}},
+		{"kubernetes", func(token string) byte { return kubernetes.key(token)[0] }},
+	}) {
+		b.Run("lib="+lib.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				var sum byte
+				for i := 0; pb.Next(); i++ {
+					sum += lib.hash(ts[i%len(ts)])
+				}
+				_ = sum
+			})
 		})
 	}
 }
