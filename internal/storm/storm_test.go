@@ -227,7 +227,8 @@ func TestTimelineAddsUp(t *testing.T) {
 // On real TCP the arms have to end and to count: the bounds are for a quiet
 // machine, see examples/storm.
 func TestArmsOnLoopback(t *testing.T) {
-	c := storm.Config{Agents: 40, Capacity: 80, Outage: 200 * time.Millisecond, Deadline: 20 * time.Second, Seed: 1}
+	t.Parallel()
+	c := storm.Config{Agents: 40, Capacity: 40, Outage: 200 * time.Millisecond, Deadline: 20 * time.Second, Seed: 1}
 	results := make([]storm.Result, len(storm.Arms()))
 	var all errgroup.Group
 	for i, arm := range storm.Arms() {
