@@ -4,6 +4,7 @@
 #   BENCH_COUNT  rounds; fewer than 4 are a smoke test, whose page goes to the screen (8)
 #   BENCH_TIME   of one benchmark, as in go test -benchtime (0.1s; 2000x or more with sockets)
 #   BENCH_DIR    where measurements are kept: what is there already is not done again
+#   BENCH_NOTE   what a reader should know about this run, for the page
 #   BENCH_STOP   begin nothing more after so many seconds; run again with BENCH_DIR
 #
 #   make bench                                   # about 15 minutes
@@ -78,5 +79,5 @@ go -C internal/bench list -m -f '{{if not (or .Main .Indirect .Replace)}}{{.Path
 	grep -v 'testify\|goleak' >"$dir/peers.txt"
 
 (cd internal/bench && go build -o "$dir/page" ./page) || fail "build of internal/bench/page"
-"$dir/page" -dir "$dir" -command "$command" -rounds "$count" -date "$(date -u +%F)" >"$dir/page.md" || fail "the page"
+"$dir/page" -dir "$dir" -command "$command" -rounds "$count" -date "$(date -u +%F)" -note "${BENCH_NOTE:-}" >"$dir/page.md" || fail "the page"
 cat "$dir/page.md" >"$out"

@@ -209,7 +209,7 @@ func TestStalledBodyAndColdBurst(t *testing.T) {
 		}
 		tab.add(c.name, blocked, burst)
 		if c.name == "ours" {
-			require.Less(t, took, patience)
+			require.Less(t, took, patience*9/10)
 			require.Less(t, burst, 32) // 1, but after 300ms nobody waits any more
 		}
 	}

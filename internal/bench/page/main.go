@@ -2,7 +2,7 @@
 //
 // Usage:
 //
-//	page -dir DIRECTORY -command TEXT -rounds N -date DATE
+//	page -dir DIRECTORY -command TEXT -rounds N -date DATE -note TEXT
 //
 // The directory holds stats.csv and stats-NAME.txt, which benchstat wrote with
 // -col /lib, tables/NAME.md, which the tests of behaviour wrote, peers.txt, and
@@ -27,6 +27,7 @@ var templates embed.FS
 // A page is what the template sees.
 type page struct {
 	Command, Date string
+	Note          string
 	Rounds        int
 	CPU, Go       string
 	Cores         int
@@ -42,6 +43,7 @@ func main() {
 	flag.StringVar(&p.Command, "command", "make bench", "what was run")
 	flag.IntVar(&p.Rounds, "rounds", 0, "how many times")
 	flag.StringVar(&p.Date, "date", "", "when")
+	flag.StringVar(&p.Note, "note", "", "what a reader should know about this run")
 	flag.Parse()
 	if err := p.write(); err != nil {
 		fmt.Fprintln(os.Stderr, "page:", err)
