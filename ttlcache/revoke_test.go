@@ -150,26 +150,27 @@ func TestRevokedAgainAndAgain(t *testing.T) {
 	})
 }
 
-// A denial that was asked for before the revocation is not handed out either.
+// A denial that was asked for before the revocation is not handed out either: the
+// account has just been unlocked.
 func TestRevokeDuringADenial(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := provider{took: time.Second}
-		p.say("agent", errBad)
-		c := ttlcache.New(p.load, settings{TTL: ttl, Denied: isBad, DenyTTL: ttl})
+		asked := 0
+		c := ttlcache.New(func(context.Context, string) (string, error) {
+			asked++
+			n := asked
+			time.Sleep(time.Second)
+			if n == 1 {
+				return "", errBad
+			}
+			return "ada", nil
+		}, settings{TTL: ttl, Denied: isBad, DenyTTL: ttl})
 		g := get(t.Context(), c, "agent")
-		time.Sleep(time.Second)
-		synctest.Wait()
-		_, err := g.wait()
-		require.ErrorIs(t, err, errBad)
-		require.True(t, c.Revoke("agent"))
-		g = get(t.Context(), c, "agent")
 		time.Sleep(time.Second / 2)
-		c.Revoke("agent") // the account was unlocked
-		time.Sleep(time.Second / 4)
-		p.say("agent", nil)
+		c.Revoke("agent")
 		v, err := g.wait()
 		require.NoError(t, err)
-		require.Equal(t, "user of agent", v)
+		require.Equal(t, "ada", v)
+		require.Zero(t, c.Stats().Denied)
 	})
 }
 
@@ -241,22 +242,36 @@ func TestPutHonoursTheFence(t *testing.T) {
 
 // However many revocations there were, none is forgotten.
 func TestFencesHoldWhenThereAreMany(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := ttlcache.New(new(provider).load, settings{TTL: time.Hour, MaxEntries: 8})
-		asked := time.Now()
-		time.Sleep(time.Nanosecond)
-		const n = 3000
-		for i := range n {
-			c.Revoke(fmt.Sprint("token", i))
-			c.RevokeFunc(func(v string) bool { return v == fmt.Sprint("user", i) })
-		}
-		for i := range n {
-			require.False(t, c.Put(fmt.Sprint("token", i), "", asked), i)
-			require.False(t, c.Put("", fmt.Sprint("user", i), asked), i)
-		}
-		time.Sleep(time.Nanosecond)
-		require.True(t, c.Put("token0", "user0", time.Now()))
-	})
+	const n = 3000
+	for name, test := range map[string]struct {
+		revoke func(c *ttlcache.Cache[string, string], i string)
+		put    func(c *ttlcache.Cache[string, string], i string, asked time.Time) bool
+	}{
+		"keys": {
+			func(c *ttlcache.Cache[string, string], i string) { c.Revoke(i) },
+			func(c *ttlcache.Cache[string, string], i string, asked time.Time) bool { return c.Put(i, "", asked) },
+		},
+		"predicates": {
+			func(c *ttlcache.Cache[string, string], i string) { c.RevokeFunc(func(v string) bool { return v == i }) },
+			func(c *ttlcache.Cache[string, string], i string, asked time.Time) bool { return c.Put("", i, asked) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := ttlcache.New(new(provider).load, settings{TTL: time.Hour, MaxEntries: 8})
+				asked := time.Now()
+				time.Sleep(time.Nanosecond)
+				for i := range n {
+					test.revoke(c, fmt.Sprint(i))
+				}
+				for i := range n {
+					require.False(t, test.put(c, fmt.Sprint(i), asked), i)
+				}
+				time.Sleep(time.Nanosecond)
+				require.True(t, test.put(c, "0", time.Now()))
+			})
+		})
+	}
 }
 
 // What was asked for later wins, in whatever order the answers come.
