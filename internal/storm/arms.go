@@ -117,10 +117,11 @@ func politeAgent(most, splay time.Duration) func(int, *run) *agent {
 }
 
 // quickAgent obeys hints, so that short delays do not harm the server: at most
-// 5s, and shorter than its fleet needs, or the server would wait for its agents.
+// 5s after a splay of 10s, and all shorter than its fleet needs, or the server
+// would wait for its agents.
 func quickAgent(id int, r *run) *agent {
 	bound := r.config.Bound()
-	return politeAgent(min(5*time.Second, bound*3/4), min(6*time.Second, bound*9/10))(id, r)
+	return politeAgent(min(5*time.Second, bound*3/4), min(10*time.Second, bound*9/10))(id, r)
 }
 
 // pendingLimit measures the server instead of guessing its rate.

@@ -185,13 +185,16 @@ func TestPMMConstantsEndTheIncidentButWaste(t *testing.T) {
 	require.Positive(t, r.Wasted)
 }
 
-func TestClientsAloneComeBackLate(t *testing.T) {
+func TestClientsAloneComeBackLateIfAtAll(t *testing.T) {
 	t.Parallel()
 	c := incident()
 	r := inBubble(t, c, "client")
-	require.Equal(t, c.Agents, r.Back)
-	require.Greater(t, *r.T99, 1.5)
+	if r.T99 != nil {
+		require.Greater(t, *r.T99, 1.5)
+	}
+	require.Greater(t, r.AttemptsUp, 2.5)
 	require.Positive(t, r.Timeouts)
+	require.Positive(t, r.Wasted)
 }
 
 func TestSeedRepeatsTheDraws(t *testing.T) {
