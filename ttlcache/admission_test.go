@@ -3,6 +3,7 @@ package ttlcache_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,9 +224,9 @@ func TestCallersThatWouldLeaveBeforeTheirTurnAreTurnedAway(t *testing.T) {
 // One load that took very long says little about the next.
 func TestAnOutlierDoesNotStopLoads(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		slow := true
+		var quick atomic.Bool
 		c := ttlcache.New(func(context.Context, string) (int, error) {
-			if slow {
+			if !quick.Load() {
 				time.Sleep(time.Hour)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -233,7 +234,7 @@ func TestAnOutlierDoesNotStopLoads(t *testing.T) {
 		}, ttlcache.Config[string, int]{TTL: ttl, MaxLoads: 2, Reserved: -1, LoadTimeout: 10 * time.Second})
 		_, err := c.Get(t.Context(), "hung")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		slow = false
+		quick.Store(true)
 		for i := range 60 {
 			_, err := c.Get(t.Context(), fmt.Sprint(i))
 			require.NoError(t, err)

@@ -18,6 +18,7 @@ type flight[V any] struct {
 	load       func() (V, error)
 	background bool          // nobody needs to wait
 	began      time.Time     // known to run only
+	left       bool          // as began: its place is free
 	done       chan struct{} // closed once result is there
 
 	// The shard's lock guards these.
@@ -177,16 +178,15 @@ func (c *Cache[C, V]) run(f *flight[V]) {
 	f.began = time.Now()
 	returned := false
 	defer func() {
-		switch r := recover(); {
+		r := recover()
+		c.leave(f)
+		switch {
 		case r != nil:
 			c.fail(f, Panicked, &PanicError{r, debug.Stack()}, time.Since(f.began))
 		case !returned:
 			c.fail(f, Failed, errGoexit, time.Since(f.began))
 		}
 		f.release()
-		if next := c.admission.leave(&f.ticket, time.Since(f.began)); next != nil {
-			next.begin()
-		}
 	}()
 	c.ask(f)
 	returned = true
@@ -213,7 +213,20 @@ func (c *Cache[C, V]) ask(f *flight[V]) {
 			return
 		}
 	}
+	c.leave(f)
 	c.fail(f, Failed, err, time.Since(f.began))
+}
+
+// leave makes room for the next load, once. It comes before the result, so that a
+// caller who has that finds the place free.
+func (c *Cache[C, V]) leave(f *flight[V]) {
+	if f.left {
+		return
+	}
+	f.left = true
+	if next := c.admission.leave(&f.ticket, time.Since(f.began)); next != nil {
+		next.begin()
+	}
 }
 
 // judge calls what else of the configuration has a say in an answer.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,9 +116,9 @@ func TestQueuedLoadIsDroppedWithItsLastCaller(t *testing.T) {
 
 func TestLoadTimeoutCountsTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		asked := map[string]bool{}
+		var asked sync.Map
 		c := ttlcache.New(func(_ context.Context, token string) (string, error) {
-			asked[token] = true
+			asked.Store(token, true)
 			time.Sleep(4 * time.Second)
 			return token, nil
 		}, settings{TTL: ttl, MaxLoads: 1, LoadTimeout: 5 * time.Second})
@@ -136,8 +137,10 @@ func TestLoadTimeoutCountsTheQueue(t *testing.T) {
 		require.EqualValues(t, 2, c.Stats().Failed)
 		require.Zero(t, c.Stats().Waiting)
 		time.Sleep(time.Minute)
-		require.True(t, asked["b"])
-		require.False(t, asked["c"], "its time was over in the queue")
+		_, ok := asked.Load("b")
+		require.True(t, ok)
+		_, ok = asked.Load("c")
+		require.False(t, ok, "its time was over in the queue")
 	})
 }
 
@@ -146,9 +149,9 @@ func TestLoadTimeoutCountsTheQueue(t *testing.T) {
 func TestLoadThatIgnoresItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
-		loads := 0
+		var loads atomic.Int64
 		c := ttlcache.New(func(_ context.Context, token string) (string, error) {
-			loads++
+			loads.Add(1)
 			if token == "hung" {
 				<-release
 			}
@@ -162,7 +165,7 @@ func TestLoadThatIgnoresItsContext(t *testing.T) {
 		other := get(t.Context(), c, "other")
 		time.Sleep(5 * time.Second)
 		require.False(t, other.settled(), "the place is taken")
-		require.Equal(t, 1, loads)
+		require.EqualValues(t, 1, loads.Load())
 		close(release)
 		v, err := other.wait()
 		require.NoError(t, err)
@@ -177,9 +180,9 @@ func TestLoadThatIgnoresItsContext(t *testing.T) {
 func TestHungLoadDoesNotPoisonItsKey(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
-		loads := 0
+		var loads atomic.Int64
 		c := ttlcache.New(func(context.Context, string) (int, error) {
-			if loads++; loads == 1 {
+			if loads.Add(1) == 1 {
 				<-release
 				return 1, nil
 			}
@@ -277,6 +280,8 @@ func TestEvents(t *testing.T) {
 		next := func(kind ttlcache.Kind, err error, took time.Duration) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			require.NotEmpty(t, events)
 			require.Equal(t, kind, events[0].Kind, events[0].Kind.String())
 			require.Equal(t, took, events[0].Took)
@@ -297,8 +302,9 @@ func TestEvents(t *testing.T) {
 		p.say("agent", errAway)
 		ask("agent")
 		synctest.Wait()
-		require.Len(t, events, 2)
+		mu.Lock()
 		slices.SortFunc(events, func(a, b ttlcache.Event) int { return int(a.Kind) - int(b.Kind) }) // either may be first
+		mu.Unlock()
 		next(ttlcache.Failed, errAway, time.Second)
 		next(ttlcache.Stale, errAway, 0)
 		ask("other")

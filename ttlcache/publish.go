@@ -18,6 +18,7 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 		return false
 	}
 	r, evicted := c.rememberLocked(f, q, a)
+	c.leave(f)
 	f.settleLocked(r)
 	s.mu.Unlock()
 	if evicted {

@@ -51,12 +51,11 @@ func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 // Clear forgets everything, denials and who is known among it, as if everything had
 // been revoked. Neither Stats nor OnEvent count what was there.
 func (c *Cache[C, V]) Clear() {
-	f := c.fence()
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.verdicts.clear()
-		s.fences.set(f)
+		s.fences.set(c.fence()) // taken under the lock, so it is later than those it replaces
 		s.mu.Unlock()
 	}
 	c.denials.clear() // no earlier answer can add to it any more

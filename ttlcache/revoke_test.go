@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -309,9 +310,9 @@ func TestLaterQuestionWins(t *testing.T) {
 func TestDenialWinsOverAnEarlierQuestion(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
-		asked := 0
+		var asked atomic.Int64
 		c := ttlcache.New(func(context.Context, string) (string, error) {
-			if asked++; asked == 1 {
+			if asked.Add(1) == 1 {
 				<-release
 				return "ada", nil
 			}
@@ -326,7 +327,7 @@ func TestDenialWinsOverAnEarlierQuestion(t *testing.T) {
 		require.False(t, peek(c, "agent"))
 		_, err = c.Get(t.Context(), "agent")
 		require.ErrorIs(t, err, errBad)
-		require.Equal(t, 2, asked)
+		require.EqualValues(t, 2, asked.Load())
 	})
 }
 

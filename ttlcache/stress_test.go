@@ -136,3 +136,31 @@ func (s *stress) get(t *testing.T, k uint64) {
 		t.Errorf("Get(%d): %v", k, err)
 	}
 }
+
+// A Clear that has begun before a Revoke, and ends after it, must not lift its fence.
+func TestClearDoesNotLiftAFence(t *testing.T) {
+	c := ttlcache.New(new(provider).load, settings{TTL: time.Hour})
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				c.Clear()
+			}
+		}
+	})
+	lifted := 0
+	for range 20_000 {
+		asked := time.Now()
+		c.Revoke("agent")
+		if c.Put("agent", "ada", asked) {
+			lifted++
+		}
+	}
+	close(done)
+	wg.Wait()
+	require.Zero(t, lifted)
+}
