@@ -93,6 +93,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 	case <-s.notice:
 		fmt.Fprintln(w, s.text)
+		_ = http.NewResponseController(w).Flush() // before announce believes that it was told
 	}
 }
 

@@ -79,9 +79,11 @@ func atTheBound(t *testing.T, c storm.Config, arm string) {
 	case "gate":
 		require.LessOrEqual(t, *r.T99, 1.05)
 		require.Equal(t, 1.0, r.ArrivalsUp)
+		require.Equal(t, 1.0, r.Attempts, "parked, not refused")
 	case "pacer":
 		require.LessOrEqual(t, *r.T99, 1.10)
 		require.LessOrEqual(t, r.AttemptsUp, 2.0)
+		require.Less(t, r.Peak, 10.0, "splayed")
 	case "window":
 		require.LessOrEqual(t, *r.T100, 1.15)
 		require.Equal(t, 1.0, r.AttemptsUp)
@@ -123,6 +125,9 @@ func TestCuresSurviveAWrongGuess(t *testing.T) {
 				cured(t, c, r)
 				// Too low is slow where the clients believe it; too high costs nothing.
 				require.LessOrEqual(t, *r.T100, max(1, 1/guess)*1.15)
+				if guess < 1 && (arm == "window" || arm == "planned") {
+					require.Greater(t, *r.T100, 1.7, "the announced window is the guess")
+				}
 			})
 		}
 	}
@@ -290,7 +295,12 @@ func TestDescriptorsAreCounted(t *testing.T) {
 	c := incident()
 	require.Equal(t, math.MaxInt, c.AtOnce(), "in memory")
 	c.Memory, c.Agents = false, 1
-	require.Positive(t, c.AtOnce())
+	one := c.AtOnce()
+	require.Positive(t, one)
+	c.Agents = 10_000
+	if one < math.MaxInt {
+		require.LessOrEqual(t, c.AtOnce(), one/100, "two for each agent")
+	}
 	c.Agents = 500_000
 	if c.AtOnce() > 0 {
 		return // a process with a million of them
