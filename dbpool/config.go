@@ -103,7 +103,7 @@ func (c Config) Apply(db *sql.DB) error {
 	db.SetMaxOpenConns(c.MaxOpen) // first: database/sql cuts a larger number of idle ones to it
 	db.SetMaxIdleConns(c.MaxIdle)
 	db.SetConnMaxLifetime(c.lifetime())
-	db.SetConnMaxIdleTime(max(0, c.MaxIdleTime))
+	db.SetConnMaxIdleTime(c.MaxIdleTime)
 	return nil
 }
 
@@ -120,7 +120,7 @@ func (c Config) withDefaults() Config {
 
 // lifetime draws a lifetime from (MaxLifetime*(1-Jitter), MaxLifetime].
 func (c Config) lifetime() time.Duration {
-	return max(0, c.MaxLifetime-time.Duration(rand.Float64()*c.Jitter*float64(c.MaxLifetime)))
+	return c.MaxLifetime - time.Duration(rand.Float64()*c.Jitter*float64(c.MaxLifetime))
 }
 
 // String returns c in words, defaults resolved: "open 50, idle 50, lifetime 45m0s

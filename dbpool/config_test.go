@@ -50,7 +50,6 @@ func TestValidate(t *testing.T) {
 		{"everything", dbpool.Config{MaxIdle: 3, Jitter: 2}, []string{"MaxOpen", "MaxIdle", "Jitter"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-
 			require.Equal(t, tc.want, fieldErrors(t, tc.config.Validate()))
 			db := sql.OpenDB(new(dbpooltest.Server).Connector())
 			defer db.Close()
@@ -210,4 +209,23 @@ func TestPresets(t *testing.T) {
 func TestConfigString(t *testing.T) {
 	require.Equal(t, "open 50, idle 50, lifetime 45m0s to 1h0m0s, idle time 10m0s", dbpool.Server(50).String())
 	require.Equal(t, "open 9, idle 0, lifetime unlimited, idle time unlimited", dbpool.Config{MaxOpen: 9, MaxIdle: -5}.String())
+}
+
+// A config is either refused with a reason or does what it says.
+func FuzzConfig(f *testing.F) {
+	f.Add(50, 20, int64(time.Hour), 0.25, int64(time.Minute))
+	f.Add(0, -1, int64(math.MinInt64), math.NaN(), int64(math.MinInt64))
+	f.Add(math.MaxInt, math.MaxInt, int64(math.MaxInt64), 0.999, int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, maxOpen, maxIdle int, lifetime int64, jitter float64, idleTime int64) {
+		cfg := dbpool.Config{
+			MaxOpen: maxOpen, MaxIdle: maxIdle, MaxLifetime: time.Duration(lifetime),
+			Jitter: jitter, MaxIdleTime: time.Duration(idleTime),
+		}
+		db := sql.OpenDB(new(dbpooltest.Server).Connector())
+		defer db.Close()
+		err := cfg.Apply(db)
+		if limit := db.Stats().MaxOpenConnections; (err == nil) != (cfg.Validate() == nil) || err == nil && (limit < 1 || limit != maxOpen) {
+			t.Fatalf("%v: %v, MaxOpen %d", cfg, err, limit)
+		}
+	})
 }

@@ -78,6 +78,7 @@ func TestFullServerCountsDialsInProgress(t *testing.T) {
 		require.Equal(t, full, state(err), "%v", err)
 		require.ErrorContains(t, err, "too many clients")
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, dbpooltest.Stats{
 			Opened: 2, Full: 1, Open: 2, PeakOpen: 2, PeakDialing: 1,
 		}, srv.Stats())
