@@ -55,7 +55,9 @@ func flood(ctx context.Context, dial func(context.Context) (net.Conn, error)) {
 
 // hangUp leaves no TIME_WAIT, of which a flood would use up the ports.
 func hangUp(c net.Conn) {
-	_ = c.(interface{ SetLinger(sec int) error }).SetLinger(0)
+	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0)
+	}
 	_ = c.Close()
 }
 

@@ -90,6 +90,20 @@ func TestReserveIsFinalAndReopens(t *testing.T) {
 	}
 }
 
+// A client that is refused knows at once: the quickest of many, since the machine
+// may have other things to do.
+func TestRefusesAtOnce(t *testing.T) {
+	g := reserve(t, "tcp", "127.0.0.1:0")
+	quickest := time.Hour
+	for range 50 {
+		start := time.Now()
+		refuses(t, g.Addr())
+		quickest = min(quickest, time.Since(start))
+	}
+	t.Log(quickest)
+	require.Less(t, quickest, 5*time.Millisecond)
+}
+
 // What net listens to for ":0" the gate listens to as well: both families, if
 // the machine has both.
 func TestReserveChoosesTheFamilyThatNetChooses(t *testing.T) {

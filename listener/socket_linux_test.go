@@ -2,12 +2,10 @@ package listener_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/connhygiene/connhygiene/listener"
-	"github.com/connhygiene/connhygiene/listener/listenertest"
 )
 
 func TestSocketFileKeepsItsModeAndGoesAtClose(t *testing.T) {
@@ -382,59 +379,6 @@ func TestGoodbyeArrives(t *testing.T) {
 	}
 	require.NoError(t, l.Close())
 	<-got
-}
-
-// http.Server.Shutdown waits for Serve to return before it looks at its context:
-// a wait in Accept that Close does not end holds it for ever.
-func TestShutdownReturnsWithAcceptInEachWait(t *testing.T) {
-	inner := func() net.Listener {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		return l
-	}
-	out := &scripted{Listener: listenertest.New()}
-	for range 1000 {
-		out.errs = append(out.errs, syscall.EMFILE)
-	}
-	opened := func(l net.Listener) net.Listener {
-		g := listener.NewGate(l)
-		require.NoError(t, g.Open(t.Context()))
-		return g
-	}
-	for name, l := range map[string]net.Listener{
-		"gate":    reserve(t, "tcp", "127.0.0.1:0"),
-		"parked":  listener.NewGate(inner()),
-		"opened":  opened(inner()),
-		"token":   listener.Throttle(inner(), listener.Limits{Rate: 1e-9}),
-		"pending": listener.Throttle(inner(), listener.Limits{MaxPending: 1, PendingTimeout: -1}),
-		"slot":    listener.Throttle(inner(), listener.Limits{MaxConns: 1}),
-		"inner":   listener.Throttle(inner(), listener.Limits{}),
-		"error":   opened(out),
-		"merge":   listener.Merge(inner(), opened(inner())),
-	} {
-		t.Run(name, func(t *testing.T) {
-			served := make(chan error, 1)
-			connected := make(chan struct{}, 1)
-			srv := &http.Server{ConnState: func(_ net.Conn, s http.ConnState) {
-				if s == http.StateNew {
-					connected <- struct{}{}
-				}
-			}}
-			go func() { served <- srv.Serve(l) }()
-			switch name {
-			case "token", "pending", "slot": // take what there is
-				dial(t, l.Addr())
-				<-connected
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-			defer cancel()
-			start := time.Now()
-			_ = srv.Shutdown(ctx)
-			require.Less(t, time.Since(start), time.Second)
-			require.ErrorIs(t, <-served, http.ErrServerClosed)
-			require.NoError(t, srv.Close())
-		})
-	}
 }
 
 // Many clients, many Accepts, limits that change and a gate that opens and shuts:
