@@ -27,7 +27,7 @@ type births struct {
 	at []time.Time
 }
 
-func (b *births) listen(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+func (b *births) watch(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		b.mu.Lock()
 		b.at = append(b.at, time.Now())
@@ -72,39 +72,52 @@ func TestMaxConnAgeAfterIdling(t *testing.T) {
 
 // Each connection has an age of its own, drawn from (age*(1-Jitter), age].
 func TestMaxConnAgeJitter(t *testing.T) {
-	for jitter, low := range map[float64]float64{0: 0.75, 0.5: 0.5, 1: 0, 7: 0, -1: 1, math.NaN(): 0.75} {
+	for _, c := range []struct {
+		jitter, low float64
+		n           int
+	}{{0, 0.75, 200}, {0.5, 0.5, 200}, {1, 0, 200}, {7, 0, 20}, {-1, 1, 20}, {math.NaN(), 0.75, 20}} {
 		synctest.Test(t, func(t *testing.T) {
-			const age = 1000 * time.Second
 			srv := transporttest.NewPipeServer(t, payload)
-			r := &transport.Reuse{Base: base(t, srv, 1), MaxConnAge: age, Jitter: jitter}
-			var lives []float64
-			born, retired := time.Now(), uint64(0)
-			for len(lives) < 200 {
-				readAll(t, r, srv.URL+"/?n=1")
-				if now := r.Stats().Retired; now > retired {
-					retired = now
-					lives = append(lives, float64(time.Since(born))/float64(age))
-					born = time.Now()
-					continue // the next one opens the next connection at once
-				}
-				time.Sleep(20 * time.Second)
-			}
+			tr := base(t, srv, 1)
+			tr.IdleConnTimeout = 0
+			r := &transport.Reuse{Base: tr, MaxConnAge: 1000 * time.Second, Jitter: c.jitter}
 			least, most, sum := 2.0, 0.0, 0.0
-			for _, life := range lives {
+			for range c.n {
+				life := oneLife(t, r, srv.URL, c.low)
 				least, most, sum = min(least, life), max(most, life), sum+life
 			}
-			const tick = 0.02 // between two requests
-			require.GreaterOrEqual(t, least, low)
+			require.GreaterOrEqual(t, least, c.low)
 			require.LessOrEqual(t, most, 1+tick)
-			if low == 1 {
+			if c.n < 200 {
 				return
 			}
 			// Uniform: the chance that none of 200 is in the outer tenth is 7e-10.
-			require.Less(t, least, low+(1-low)/10+tick)
-			require.Greater(t, most, 1-(1-low)/10)
+			require.Less(t, least, c.low+(1-c.low)/10+tick)
+			require.Greater(t, most, 1-(1-c.low)/10)
 			// Six standard deviations of the mean, (1-low)/sqrt(12)/sqrt(200).
-			require.InDelta(t, (1+low)/2, sum/200, 6*(1-low)/49+tick)
+			require.InDelta(t, (1+c.low)/2, sum/200, 6*(1-c.low)/49+tick)
 		})
+	}
+}
+
+// tick is the time between two requests, as a share of the age.
+const tick = 0.02
+
+// oneLife returns the share of MaxConnAge after which a connection is retired.
+func oneLife(t testing.TB, r *transport.Reuse, url string, low float64) float64 {
+	t.Helper()
+	before := r.Stats().Retired
+	readAll(t, r, url+"/?n=1") // opens it
+	born := time.Now()
+	if low > tick {
+		time.Sleep(time.Duration((low - tick) * float64(r.MaxConnAge)))
+	}
+	for {
+		readAll(t, r, url+"/?n=1")
+		if r.Stats().Retired > before {
+			return float64(time.Since(born)) / float64(r.MaxConnAge)
+		}
+		time.Sleep(time.Duration(tick * float64(r.MaxConnAge)))
 	}
 }
 
@@ -174,7 +187,7 @@ func TestRetirementsSpread(t *testing.T) {
 		srv := transporttest.NewPipeServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Millisecond) }))
 		tr := base(t, srv, 64)
 		var born births
-		tr.DialContext = born.listen(t.Context(), tr.DialContext)
+		tr.DialContext = born.watch(tr.DialContext)
 		r := &transport.Reuse{Base: tr, MaxConnAge: time.Minute}
 		end := time.Now().Add(50 * time.Second) // within the first age
 		var wg sync.WaitGroup
@@ -182,7 +195,7 @@ func TestRetirementsSpread(t *testing.T) {
 			wg.Go(func() {
 				for time.Now().Before(end.Add(10 * time.Second)) {
 					readAll(t, r, srv.URL)
-					time.Sleep(200 * time.Millisecond)
+					time.Sleep(500 * time.Millisecond)
 				}
 			})
 		}

@@ -25,7 +25,7 @@ func TestUnreadBodiesKeepTheirConnection(t *testing.T) {
 			t.Run(name+"/"+body, func(t *testing.T) {
 				srv := start(t, payload)
 				r := &transport.Reuse{Base: base(t, srv, 1)}
-				for range 100 {
+				for range 30 {
 					closeUnread(t, r, srv.URL+"/?"+body)
 				}
 				srv.WantConns(1)
