@@ -31,6 +31,7 @@ type shard[V any] struct {
 	mu       sync.RWMutex  // guards the fields below
 	verdicts sieve[V]
 	flights  map[digest]*flight[V] // loads that may still be joined
+	running  map[digest]int        // loads that run, those whose time is over among them
 	fences   fences
 	_        [64]byte // keeps the locks of two shards on two cache lines
 }
@@ -61,7 +62,7 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 	}
 	for i, n := range budgets {
 		s := &cache.shards[i]
-		s.verdicts, s.flights = newSieve[V](n), make(map[digest]*flight[V])
+		s.verdicts, s.flights, s.running = newSieve[V](n), make(map[digest]*flight[V]), make(map[digest]int)
 	}
 	cache.predicates.Store(&predicates[V]{})
 	return cache
@@ -128,7 +129,7 @@ func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	stored, evicted := c.storeLocked(s, k, q, v, end)
 	s.mu.Unlock()
 	if evicted {
-		c.config.OnEvent(Event{Kind: Evicted})
+		c.tell(Event{Kind: Evicted})
 	}
 	return stored
 }

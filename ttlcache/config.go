@@ -81,8 +81,8 @@ type Config[C, V any] struct {
 	LoadTimeout time.Duration
 
 	// OnEvent is told what happens other than hits, for logs and metrics. It is called
-	// outside all locks, on the goroutine that [Kind] names, and must not panic. Nil
-	// means nobody is.
+	// outside all locks, on the goroutine that [Kind] names. It should not panic; if it
+	// does, that is dropped, for it must not cost a verdict. Nil means nobody is told.
 	OnEvent func(Event)
 }
 

@@ -2,8 +2,11 @@ package ttlcache_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,4 +67,57 @@ func TestNamedStringNeedsNoKey(t *testing.T) {
 	v, err := c.Get(t.Context(), "agent")
 	require.NoError(t, err)
 	require.Equal(t, token("agent"), v)
+}
+
+// What zero means, in numbers. Each load hangs until all have been counted.
+func TestDefaults(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		c := ttlcache.New(func(_ context.Context, token string) (string, error) {
+			<-release
+			return token, nil
+		}, settings{TTL: ttl})
+		const strangers = 32 - 32/4
+		var calls []*call
+		for i := range 5000 {
+			calls = append(calls, get(t.Context(), c, fmt.Sprint(i)))
+		}
+		synctest.Wait()
+		s := c.Stats()
+		require.Equal(t, strangers, s.Loading)
+		require.Equal(t, 4096, s.Waiting)
+		require.EqualValues(t, 5000-strangers-4096, s.Shed)
+		began := time.Now()
+		for _, g := range calls {
+			<-g.done
+		}
+		require.Equal(t, 15*time.Second, time.Since(began))
+		close(release)
+		synctest.Wait()
+		require.Zero(t, c.Stats().Loading)
+	})
+	c := number(ttlcache.Config[int, int]{})
+	for i := range 80_000 {
+		require.True(t, c.Put(i+1, 0, time.Now()))
+		if i < 10_000 {
+			_, err := c.Get(t.Context(), -i-1)
+			require.ErrorIs(t, err, errBad)
+		}
+	}
+	require.Equal(t, 65536, c.Len())
+	require.Equal(t, 4096, c.Stats().Denied)
+}
+
+// A credential may be of no size, and so may what is said about it.
+func TestNothingIsACredential(t *testing.T) {
+	loads := 0
+	c := ttlcache.New(func(context.Context, struct{}) (struct{}, error) { loads++; return struct{}{}, nil },
+		ttlcache.Config[struct{}, struct{}]{TTL: ttl, Key: func(h *ttlcache.Hash, _ struct{}) { h.Bytes(nil) }})
+	for range 3 {
+		_, err := c.Get(t.Context(), struct{}{})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, loads)
+	require.True(t, c.Revoke(struct{}{}))
+	require.Zero(t, c.Len())
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -104,6 +106,38 @@ func TestDenialEndsAPositiveVerdictAtOnce(t *testing.T) {
 			time.Sleep(denyTTL)
 			_, err = c.Get(t.Context(), "agent")
 			require.ErrorIs(t, err, errAway, "nothing stale is left")
+		})
+	}
+}
+
+// The load that hung was asked before, and nothing else knows of the denial.
+func TestDenialStopsALateVerdict(t *testing.T) {
+	for name, denied := range map[string]bool{"denied meanwhile": true, "nothing meanwhile": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				release := make(chan struct{})
+				var asked atomic.Int64
+				c := ttlcache.New(func(context.Context, string) (string, error) {
+					switch {
+					case asked.Add(1) == 1:
+						<-release
+						return "ada", nil
+					case denied:
+						return "", errBad
+					}
+					return "", errAway
+				}, settings{TTL: time.Hour, LoadTimeout: time.Second, Denied: isBad})
+				_, err := c.Get(t.Context(), "agent")
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				_, err = c.Get(t.Context(), "agent")
+				require.Equal(t, denied, isBad(err))
+				close(release)
+				synctest.Wait()
+				require.Equal(t, !denied, peek(c, "agent"))
+				require.EqualValues(t, 2, asked.Load())
+				time.Sleep(time.Nanosecond)
+				require.True(t, c.Put("agent", "ada", time.Now()), "what is asked from now on is welcome")
+			})
 		})
 	}
 }

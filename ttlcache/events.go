@@ -8,8 +8,8 @@ import (
 // A Kind is what an [Event] is about.
 type Kind uint8
 
-// The kinds of events. A load's events come on the goroutine of the load, once its
-// result is known to whoever waits for it.
+// The kinds of events. A load's events come on the goroutine of the load, or on one of
+// their own if its time is over, once its result is known to whoever waits for it.
 const (
 	Loaded   Kind = iota + 1 // Loaded: a load gave a positive verdict.
 	Denied                   // Denied: a load gave a denial, Err.
@@ -35,4 +35,10 @@ type Event struct {
 	Kind Kind          // Kind says what happened.
 	Err  error         // Err is the reason, or nil.
 	Took time.Duration // Took is how long the load ran, its wait for a turn not counted; zero without one.
+}
+
+// tell does without an observer that panics: a metric must not cost a verdict.
+func (c *Cache[C, V]) tell(e Event) {
+	defer func() { _ = recover() }()
+	c.config.OnEvent(e)
 }

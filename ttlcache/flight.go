@@ -55,6 +55,11 @@ func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, n
 	s.mu.Lock()
 	if r, ok := c.recallLocked(s, k); ok { // it came in meanwhile
 		s.mu.Unlock()
+		if r.err != nil {
+			c.counters.deniedHits.Add(1)
+		} else {
+			s.hits.Add(1)
+		}
 		return r.v, r.err
 	}
 	c.counters.misses.Add(1)
@@ -152,7 +157,7 @@ func (c *Cache[C, V]) wait(ctx context.Context, f *flight[V]) (v V, err error) {
 func (c *Cache[C, V]) serve(r result[V]) (V, error) {
 	if r.stale != nil {
 		c.counters.stale.Add(1)
-		c.config.OnEvent(Event{Kind: Stale, Err: r.stale})
+		c.tell(Event{Kind: Stale, Err: r.stale})
 	}
 	return r.v, r.err
 }
@@ -176,9 +181,11 @@ func (c *Cache[C, V]) abandon(f *flight[V]) bool {
 // run is the goroutine of a load that was admitted.
 func (c *Cache[C, V]) run(f *flight[V]) {
 	f.began = time.Now()
+	f.shard.count(f.key, 1)
 	returned := false
 	defer func() {
 		r := recover()
+		f.shard.count(f.key, -1)
 		c.leave(f)
 		switch {
 		case r != nil:
@@ -190,6 +197,16 @@ func (c *Cache[C, V]) run(f *flight[V]) {
 	}()
 	c.ask(f)
 	returned = true
+}
+
+// count adds to the loads of k that run.
+func (s *shard[V]) count(k digest, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running[k] += n
+	if s.running[k] == 0 {
+		delete(s.running, k)
+	}
 }
 
 // maxAsks bounds how often a load asks because its answers were revoked meanwhile.

@@ -111,6 +111,7 @@ func (h *hasher) end(x *Hash) (digest, bool) {
 	x.load(h.outer)
 	x.sha.Write(inner)
 	x.sha.Sum(x.sum[:0])
+	x.number = [8]byte{}
 	sum, ok := x.sum, x.some
 	h.free.Put(x)
 	return sum, ok

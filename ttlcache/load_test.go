@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -253,80 +252,5 @@ func TestPanicOfAJudge(t *testing.T) {
 		require.ErrorAs(t, err, &panicked)
 		require.Equal(t, "expires", panicked.Value)
 		require.Zero(t, c.Stats().Loading)
-	})
-}
-
-func TestEvents(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		p := provider{took: time.Second}
-		p.say("bad", errBad)
-		p.say("away", errAway)
-		var mu sync.Mutex // events come on several goroutines
-		var events []ttlcache.Event
-		c := ttlcache.New(func(ctx context.Context, token string) (string, error) {
-			v, err := p.load(ctx, token)
-			if token == "boom" {
-				panic("boom")
-			}
-			return v, err
-		}, settings{
-			TTL: ttl, Denied: isBad, MaxStale: ttl, MaxEntries: 1, MaxLoads: 1, MaxQueue: 1,
-			OnEvent: func(e ttlcache.Event) {
-				mu.Lock()
-				defer mu.Unlock()
-				events = append(events, e)
-			},
-		})
-		next := func(kind ttlcache.Kind, err error, took time.Duration) {
-			t.Helper()
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			require.NotEmpty(t, events)
-			require.Equal(t, kind, events[0].Kind, events[0].Kind.String())
-			require.Equal(t, took, events[0].Took)
-			if err != nil {
-				require.ErrorIs(t, events[0].Err, err)
-			}
-			events = events[1:]
-		}
-		ask := func(token string) { _, _ = c.Get(t.Context(), token) }
-		ask("agent")
-		next(ttlcache.Loaded, nil, time.Second)
-		ask("agent")
-		ask("bad")
-		next(ttlcache.Denied, errBad, time.Second)
-		ask("away")
-		next(ttlcache.Failed, errAway, time.Second)
-		time.Sleep(ttl)
-		p.say("agent", errAway)
-		ask("agent")
-		synctest.Wait()
-		mu.Lock()
-		slices.SortFunc(events, func(a, b ttlcache.Event) int { return int(a.Kind) - int(b.Kind) }) // either may be first
-		mu.Unlock()
-		next(ttlcache.Failed, errAway, time.Second)
-		next(ttlcache.Stale, errAway, 0)
-		ask("other")
-		next(ttlcache.Evicted, nil, 0)
-		next(ttlcache.Loaded, nil, time.Second)
-		require.True(t, c.Revoke("other"))
-		next(ttlcache.Revoked, nil, 0)
-		require.False(t, c.Revoke("other"))
-		time.Sleep(time.Nanosecond)
-		require.True(t, c.Put("other", "ada", time.Now()))
-		require.Zero(t, c.RevokeFunc(func(v string) bool { return v != "ada" }))
-		require.Empty(t, events)
-		ask("boom")
-		next(ttlcache.Panicked, nil, time.Second)
-
-		calls := []*call{get(t.Context(), c, "a"), get(t.Context(), c, "b"), get(t.Context(), c, "c")}
-		synctest.Wait()
-		next(ttlcache.Shed, ttlcache.ErrOverloaded, 0)
-		for _, g := range calls {
-			<-g.done
-		}
-		require.Equal(t, "Kind(0)", ttlcache.Kind(0).String())
-		require.Equal(t, "Kind(9)", ttlcache.Kind(9).String())
 	})
 }

@@ -22,13 +22,13 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 	f.settleLocked(r)
 	s.mu.Unlock()
 	if evicted {
-		c.config.OnEvent(Event{Kind: Evicted})
+		c.tell(Event{Kind: Evicted})
 	}
 	kind := Loaded
 	if a.denied {
 		kind = Denied
 	}
-	c.config.OnEvent(Event{kind, a.err, time.Since(f.began)})
+	c.tell(Event{kind, a.err, time.Since(f.began)})
 	return true
 }
 
@@ -52,6 +52,9 @@ func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r r
 // denyLocked ends the positive verdict on k, and remembers the denial if it may.
 func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 	s.forgetLocked(k)
+	if s.running[k] > 1 { // one that is late may still say what was true before
+		s.fences.add(k, c.fence())
+	}
 	now, expires := c.now(), q.at.add(max(0, c.config.DenyTTL))
 	if now >= expires {
 		return
@@ -59,17 +62,14 @@ func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 	c.denials.put(&entry[error]{key: k, value: err, asked: q.at, expires: expires, dead: expires}, now)
 }
 
-// recallLocked returns the verdict on k that is in memory, if there is one, and
-// counts a hit.
+// recallLocked returns the verdict on k that is in memory, if there is one.
 func (c *Cache[C, V]) recallLocked(s *shard[V], k digest) (r result[V], ok bool) {
 	now := c.now()
 	if e := s.verdicts.get(&k); e != nil && now < e.expires {
-		s.hits.Add(1)
 		e.touch()
 		return result[V]{v: e.value}, true
 	}
 	if err := c.denials.fresh(&k, now); err != nil {
-		c.counters.deniedHits.Add(1)
 		return result[V]{err: err}, true
 	}
 	return r, false
@@ -86,7 +86,7 @@ func (c *Cache[C, V]) fail(f *flight[V], kind Kind, err error, took time.Duratio
 	c.counters.failed.Add(1)
 	f.settleLocked(c.fallbackLocked(s, f.key, err))
 	s.mu.Unlock()
-	c.config.OnEvent(Event{kind, err, took})
+	c.tell(Event{kind, err, took})
 }
 
 // turnAway is fail for a load that was not admitted.
@@ -98,7 +98,7 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 	f.settleLocked(r)
 	s.mu.Unlock()
 	f.release()
-	c.config.OnEvent(Event{Kind: Shed, Err: err})
+	c.tell(Event{Kind: Shed, Err: err})
 	return r
 }
 

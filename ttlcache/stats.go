@@ -56,6 +56,6 @@ func (c *Cache[C, V]) Stats() Stats {
 func (c *Cache[C, V]) revoked(n int) {
 	c.counters.revoked.Add(uint64(n))
 	for range n {
-		c.config.OnEvent(Event{Kind: Revoked})
+		c.tell(Event{Kind: Revoked})
 	}
 }
