@@ -96,6 +96,12 @@ func TestDefaults(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, c.Stats().Loading)
 	})
+}
+
+func TestDefaultBudgets(t *testing.T) {
+	if raceEnabled {
+		t.Skip("there are no two goroutines in it")
+	}
 	c := number(ttlcache.Config[int, int]{})
 	for i := range 80_000 {
 		require.True(t, c.Put(i+1, 0, time.Now()))
