@@ -82,10 +82,10 @@ func logsIn(l net.Listener) error {
 }
 
 // p99 is how long a client of the private port takes to connect, ask, and be answered.
-func p99(t *testing.T, dial func(context.Context) (net.Conn, error)) time.Duration {
+func p99(t *testing.T, lasts time.Duration, dial func(context.Context) (net.Conn, error)) time.Duration {
 	t.Helper()
 	var all []time.Duration
-	for end := time.Now().Add(floodLasts); time.Now().Before(end); {
+	for end := time.Now().Add(lasts); len(all) == 0 || time.Now().Before(end); {
 		start := time.Now()
 		c, err := dial(t.Context())
 		require.NoError(t, err)
@@ -107,14 +107,14 @@ func TestFloodInMemory(t *testing.T) {
 			served := make(chan error, 1)
 			go func() { served <- logsIn(l) }()
 
-			require.Equal(t, loginTakes, p99(t, private.Dial))
+			require.Equal(t, loginTakes, p99(t, floodLasts, private.Dial))
 			ctx, cancel := context.WithCancel(t.Context())
 			flooded := make(chan struct{})
 			go func() {
 				flood(ctx, public.Dial)
 				close(flooded)
 			}()
-			require.Equal(t, loginTakes, p99(t, private.Dial), arm.name)
+			require.Equal(t, loginTakes, p99(t, floodLasts, private.Dial), arm.name)
 			require.GreaterOrEqual(t, limited.Stats().Accepted, uint64(750))
 			cancel()
 			<-flooded

@@ -200,7 +200,9 @@ func TestLivelockInMemory(t *testing.T) {
 // On loopback, in real time, which takes a minute: only when asked for by
 // go test -run Livelock.
 func TestLivelock(t *testing.T) {
-	whenAsked(t, "Livelock")
+	if !asked("Livelock") {
+		t.Skip("takes long: go test -run Livelock -v")
+	}
 	all := arms(t.Context())
 	var outcomes []*outcome
 	for _, a := range all {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// whenAsked skips what takes long, and needs a quiet machine, unless -run names it.
-func whenAsked(t *testing.T, name string) {
-	t.Helper()
-	if testing.Short() || !strings.Contains(flag.Lookup("test.run").Value.String(), name) {
-		t.Skipf("takes long: go test -run %s -v", name)
-	}
+// asked reports whether -run names what takes long otherwise.
+func asked(name string) bool {
+	return !testing.Short() && strings.Contains(flag.Lookup("test.run").Value.String(), name)
 }
+
+// strict reports whether the machine is quiet enough for bounds on time, and asked
+// to keep them.
+func strict() bool { return os.Getenv("CONNHYGIENE_STRICT") != "" }
 
 func dial(t testing.TB, addr net.Addr) net.Conn {
 	t.Helper()
