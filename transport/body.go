@@ -112,16 +112,50 @@ func (b *body) drain(left int64) bool {
 	if limit < 0 || left > limit {
 		return false
 	}
-	limit = min(limit, math.MaxInt64-1)
-	timer := time.AfterFunc(r.drainTime(), b.interrupt)
-	defer timer.Stop()
-	rest := &rest{body: b}
-	n, _ := io.CopyN(io.Discard, rest, limit+1) // one more, to see the end after limit
+	d := r.drainer()
+	d.body = b
+	d.timer.Reset(r.drainTime())
+	n, all := b.rest(d.buf[:], min(limit, math.MaxInt64-1))
+	if d.timer.Stop() {
+		d.body = nil
+		r.drainers.Put(d)
+	}
 	b.x.host.drainedBytes.Add(uint64(n))
-	if rest.eof {
+	if all {
 		b.x.over(b.resp)
 	}
-	return rest.eof
+	return all
+}
+
+// rest reads up to limit bytes and one more, to see the end behind them. Once
+// interrupted it ends, even if the body would go on for ever with neither a byte
+// nor an error.
+func (b *body) rest(buf []byte, limit int64) (n int64, all bool) {
+	for n <= limit && !b.x.scope.ended() {
+		m, err := b.rc.Read(buf[:min(int64(len(buf)), limit-n+1)])
+		n += int64(m)
+		if err != nil {
+			return n, err == io.EOF
+		}
+	}
+	return n, false
+}
+
+// A drainer is what it takes to read the rest of a body: room, and a timer that
+// interrupts. It serves one body after the other, unless its timer has fired.
+type drainer struct {
+	timer *time.Timer
+	body  *body
+	buf   [32 << 10]byte
+}
+
+func (r *Reuse) drainer() *drainer {
+	if d, ok := r.drainers.Get().(*drainer); ok {
+		return d
+	}
+	d := new(drainer)
+	d.timer = time.AfterFunc(math.MaxInt64, func() { d.body.interrupt() })
+	return d
 }
 
 // interrupt ends a Read of drain. It ends the request's context and not the
@@ -146,22 +180,6 @@ func (b *body) abandon() error {
 func (b *body) shut() error {
 	b.shutOnce.Do(func() { b.shutErr = b.rc.Close() })
 	return b.shutErr
-}
-
-// rest reads on where the caller stopped. Once interrupted it ends, even if the
-// body would go on for ever with neither a byte nor an error.
-type rest struct {
-	*body
-	eof bool
-}
-
-func (r *rest) Read(p []byte) (int, error) {
-	if r.x.scope.ended() {
-		return 0, errAbandoned
-	}
-	n, err := r.rc.Read(p)
-	r.eof = err == io.EOF
-	return n, err
 }
 
 // DrainClose closes a body after reading what is left of it, 256 KiB and 50ms at

@@ -75,12 +75,13 @@ type Reuse struct {
 	// reports nothing. Not for testing/synctest: the collector is outside the bubble.
 	OnLeak func(Leak)
 
-	once  sync.Once
-	base  http.RoundTripper // Base, or what stands in for it
-	own   bool              // base is an *http.Transport, whose use of contexts is known
-	hosts hosts
-	idle  sync.Pool // of *ending
-	ages  ages
+	once     sync.Once
+	base     http.RoundTripper // Base, or what stands in for it
+	own      bool              // base is an *http.Transport, whose use of contexts is known
+	hosts    hosts
+	idle     sync.Pool // of *ending
+	drainers sync.Pool // of *drainer
+	ages     ages
 
 	reported atomic.Bool // base has told of a connection, for MaxConnAge
 }
