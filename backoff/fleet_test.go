@@ -23,6 +23,7 @@ type fleet struct {
 	client   func(i int, b *backoff.Backoff)
 	pacer    *backoff.Pacer // of the server, if it has one
 	deaf     int            // every deaf-th client ignores hints; 0: none
+	seed     uint64         // of what clients draw
 }
 
 // outcome is what became of them. All times are from the moment the server is up.
@@ -92,7 +93,7 @@ func (f fleet) run(t *testing.T) *outcome {
 		up := lost.Add(f.outage)
 		var all sync.WaitGroup
 		for i := range f.clients {
-			b := &backoff.Backoff{Rand: rand.New(rand.NewPCG(uint64(i), 7)).Float64}
+			b := &backoff.Backoff{Rand: rand.New(rand.NewPCG(uint64(i), f.seed)).Float64}
 			f.client(i, b)
 			all.Go(func() { f.agent(t.Context(), i, b, u, lost, up, o) })
 		}

@@ -4,9 +4,10 @@ import "time"
 
 // meter measures how many completions a second a server does when it can do no
 // more. That is known only where all places are taken, so it measures from one such
-// moment to the next. In between, a place may be empty for a moment because a
-// client is on its way: time counts in proportion to the places taken (Little's
-// law), or a server that works on all places at once would be taken for a slow one.
+// moment to the next. In between, places may be empty because their clients are on
+// their way. While half of them are taken the server is as busy as before, see
+// [Pacer.MaxPending]; below that, time counts in proportion to the places taken
+// (Little's law), or a server that was idle meanwhile would be taken for a slow one.
 type meter struct {
 	at    time.Time // until when time was counted
 	full  time.Time // when all places were taken last
@@ -39,7 +40,7 @@ func (m *meter) advance(now time.Time, taken float64) {
 	if full && m.at.Sub(m.full) > apart {
 		m.since = tally{}
 	}
-	m.since.took += taken * now.Sub(m.at).Seconds()
+	m.since.took += min(2*taken, 1) * now.Sub(m.at).Seconds()
 	m.at = now
 	if !full {
 		return

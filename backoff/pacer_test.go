@@ -189,6 +189,22 @@ func TestPacerMeasuresWithGaps(t *testing.T) {
 	})
 }
 
+// A server that is fed in bursts is as busy with half of its places taken as with all.
+func TestPacerMeasuresAQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 10}
+		slots := enter(t, p, 10)
+		for range 20 {
+			for _, s := range slots[:5] {
+				time.Sleep(10 * time.Millisecond)
+				s.Done()
+			}
+			slots = append(slots[5:], enter(t, p, 5)...)
+		}
+		require.InDelta(t, 100, p.Stats().Rate, 0.001)
+	})
+}
+
 // All at once is how a server with many workers completes.
 func TestPacerMeasuresRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

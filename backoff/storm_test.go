@@ -144,6 +144,25 @@ func TestFleetPacerAnyServer(t *testing.T) {
 	}
 }
 
+// The server of examples/storm is a queue with a few workers. While clients are on their
+// way places are empty, and its workers are as busy as ever.
+func TestFleetPacerMeasures(t *testing.T) {
+	const seeds = 5
+	var rate, tries float64
+	for seed := range uint64(seeds) {
+		f := incident(800)
+		f.capacity, f.workers, f.seed = 60, 6, seed
+		f.pacer = &backoff.Pacer{MaxPending: 30, Rate: 60}
+		o := f.play(t)
+		require.LessOrEqual(t, o.share(f, 0.99), 1.05)
+		rate += f.pacer.Stats().Rate / seeds
+		tries += o.each(f) / seeds
+	}
+	t.Logf("%.1f a second, %.2f attempts", rate, tries)
+	require.InDelta(t, 60, rate, 4, "67 if time counted in proportion throughout")
+	require.LessOrEqual(t, tries, 2.0)
+}
+
 // A server that accepts and is killed again must not be hammered.
 func TestFleetCrashLoop(t *testing.T) {
 	ours := crashLoop(t, (*backoff.Backoff).Up)
