@@ -35,7 +35,12 @@
 // left after one, and what is accepted is dead. Of 1500 clients with one second
 // of patience 148 were ever served. A [Throttled] that waits makes the queue as
 // long as its clients' patience and skips the dead: all 1500, in 1.5 times the
-// least possible. [Limits.MaxPending] needs no rate at all.
+// least possible.
+//
+// [Limits.MaxPending] needs no rate at all. But clients that wait for it in a long
+// queue and leave after half a second are about to leave when it is their turn:
+// say so in [Limits.Patience], or use [Reset]. Clients that wait for as long as it
+// takes, such as those of a [Gate] that parks, need neither.
 //
 // # When not to use it
 //

@@ -32,14 +32,23 @@ type Limits struct {
 	// Rate and at least 1, negative means 1.
 	Burst int
 
-	// Patience is how long clients wait for a connection before they give up. With
-	// Overflow Wait and a Rate, the listener's queue is made Rate*Patience/2 long,
-	// at least 16: a longer one is full of clients that have left. Zero means 1s,
-	// negative leaves the queue as it is.
+	// Patience is how long clients wait before they give up. It is used with Overflow
+	// Wait: what comes to clients that are about to leave is lost, and they are at the
+	// head of a queue that is too long.
 	//
-	// The queue of listeners with a SyscallConn can be sized on Unix, and of
-	// those with a SetBacklog(int) error everywhere. Others keep theirs: use
-	// Overflow Reset with them.
+	// With a Rate the queue is made Rate*Patience/2 long, at least 16. Zero means
+	// 1s, negative leaves the queue as it is. That of listeners with a SyscallConn
+	// can be sized on Unix, of those with a SetBacklog(int) error everywhere.
+	//
+	// With MaxPending or MaxConns, whose pace nobody knows beforehand, who has
+	// waited for more than Patience/2 is rejected. Zero trusts clients to wait for
+	// ever, also those of a parked [Gate]: set it if yours do not. 1000 clients
+	// that leave after half a second, of a server that logs in 100 a second with
+	// MaxPending 8, were all there after 11s if it was set, and 292 after 30s
+	// without. How long a client has waited is known of TCP on Linux, and of
+	// connections with a method Waited() time.Duration.
+	//
+	// Where neither can be had, use Overflow Reset.
 	Patience time.Duration
 
 	// MaxConns is how many connections may be open at once.
@@ -104,10 +113,11 @@ type Reason int
 
 // The limits that connections are rejected for.
 const (
-	OverPending Reason = iota // OverPending is beyond Limits.MaxPending.
-	OverRate                  // OverRate is beyond Limits.Rate.
-	OverConns                 // OverConns is beyond Limits.MaxConns.
-	OverSource                // OverSource is beyond Limits.PerSource.
+	OverPending  Reason = iota // OverPending is beyond Limits.MaxPending.
+	OverRate                   // OverRate is beyond Limits.Rate.
+	OverConns                  // OverConns is beyond Limits.MaxConns.
+	OverSource                 // OverSource is beyond Limits.PerSource.
+	OverPatience               // OverPatience is beyond half of Limits.Patience, in the queue.
 
 	reasons = iota
 )
@@ -123,6 +133,8 @@ func (r Reason) String() string {
 		return "conns"
 	case OverSource:
 		return "source"
+	case OverPatience:
+		return "patience"
 	}
 	return fmt.Sprintf("Reason(%d)", int(r))
 }
@@ -169,6 +181,15 @@ func (l Limits) backlog() int {
 		return 0
 	}
 	return int(min(max(l.Rate*patience.Seconds()/2, minBacklog), systemBacklog))
+}
+
+// longestWait is how long a client may have been in the queue, 0 for ever. The
+// other half of its patience is for its login.
+func (l Limits) longestWait() time.Duration {
+	if l.Overflow != Wait || l.MaxPending <= 0 && l.MaxConns <= 0 {
+		return 0
+	}
+	return max(l.Patience/2, 0)
 }
 
 // pendingTimeout is 0 for never.

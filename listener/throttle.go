@@ -230,6 +230,10 @@ func (t *Throttled) enter(c net.Conn) net.Conn {
 			reset(c)
 			return nil
 		}
+		if !exempt && t.late(c) {
+			t.reject(c, OverPatience)
+			return nil
+		}
 		in, why := t.charge(c, exempt)
 		switch {
 		case in != nil:
@@ -259,6 +263,13 @@ func (t *Throttled) dead(c net.Conn) bool {
 	defer t.mu.Unlock()
 	t.stats.Corpses++
 	return true
+}
+
+// late reports whether c's client has waited for so long that it would leave while
+// it logs in. The head of a queue that is too long is always such a client.
+func (t *Throttled) late(c net.Conn) bool {
+	longest := t.Limits().longestWait()
+	return longest > 0 && t.probe.waited(c) > longest
 }
 
 // Close closes the listener underneath and ends every Accept. Accepted

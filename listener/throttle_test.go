@@ -325,7 +325,7 @@ func TestResetTurnsTheExcessAway(t *testing.T) {
 			}
 			s := l.Stats()
 			require.Equal(t, uint64(3), s.Rejected[reason], reason)
-			require.Len(t, s.Rejected, 4)
+			require.Len(t, s.Rejected, 5)
 			require.NoError(t, l.Close())
 			require.ErrorIs(t, (<-got).err, net.ErrClosed)
 		})
@@ -715,6 +715,6 @@ func TestNegativeLimitsAreOff(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	require.Equal(t, "wait reset Overflow(5)", fmt.Sprint(listener.Wait, " ", listener.Reset, " ", listener.Overflow(5)))
-	require.Equal(t, "pending rate conns source Reason(9)", fmt.Sprint(listener.OverPending, " ", listener.OverRate, " ",
-		listener.OverConns, " ", listener.OverSource, " ", listener.Reason(9)))
+	require.Equal(t, "pending rate conns source patience Reason(9)", fmt.Sprint(listener.OverPending, " ", listener.OverRate, " ",
+		listener.OverConns, " ", listener.OverSource, " ", listener.OverPatience, " ", listener.Reason(9)))
 }

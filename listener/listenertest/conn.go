@@ -13,6 +13,7 @@ type conn struct {
 	in, out       *stream
 	local, remote net.Addr
 	abort         atomic.Bool // Close resets instead of ending in order
+	queued        time.Time   // when the server's end came into the queue
 }
 
 var _ net.Conn = (*conn)(nil)
@@ -67,6 +68,15 @@ func (c *conn) SetLinger(sec int) error {
 // PeerClosed reports whether the other end has finished writing or is gone,
 // which is what a kernel knows of a connection.
 func (c *conn) PeerClosed() bool { return c.in.over() }
+
+// Waited returns how long ago the server's end came into the queue, which is what
+// a kernel knows of a connection, and 0 for the client's end.
+func (c *conn) Waited() time.Duration {
+	if c.queued.IsZero() {
+		return 0
+	}
+	return time.Since(c.queued)
+}
 
 // LocalAddr is the address of this end.
 func (c *conn) LocalAddr() net.Addr { return c.local }

@@ -19,6 +19,7 @@
 // # Unlike a kernel
 //
 // Connections are of no exported type. Beside net.Conn they have CloseWrite,
-// SetLinger, and PeerClosed, which reports that the other end has finished; there
-// is no SyscallConn.
+// SetLinger, PeerClosed, which reports that the other end has finished, and
+// Waited, which is how long ago the connection came into the queue; there is no
+// SyscallConn.
 package listenertest

@@ -137,6 +137,7 @@ func (l *Listener) giveUp(d *dialer) bool {
 func (l *Listener) fillLocked() {
 	for l.dialers.Len() > 0 && len(l.queue) < l.backlog {
 		d := l.dialers.Remove(l.dialers.Front()).(*dialer)
+		d.server.queued = time.Now()
 		l.queue = append(l.queue, d.server)
 		d.queued = true
 		close(d.done)
