@@ -71,6 +71,9 @@ func TestKnownCredentialsGoFirst(t *testing.T) {
 		require.Equal(t, 4, c.Stats().Waiting)
 		for i := range 5 {
 			ask(&agents, fmt.Sprint("agent", i))
+			for j, g := range strangers { // agent 0 takes the reserved place, each of the others that of the last stranger
+				require.Equal(t, j >= 7-i, g.settled(), "stranger %d after agent %d", j, i)
+			}
 		}
 		require.Equal(t, 4, c.Stats().Loading)
 		require.Equal(t, 4, c.Stats().Waiting)
@@ -173,6 +176,23 @@ func TestOverflowSaysWhenToComeBack(t *testing.T) {
 }
 
 // A load that could not end in time is not made to wait for that.
+// However quick the loads are, nobody is asked to come back in no time.
+func TestRetryAfterIsNoBusyLoop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: time.Millisecond}
+		c := ttlcache.New(p.load, settings{TTL: ttl, MaxLoads: 1, MaxQueue: 1})
+		_, err := c.Get(t.Context(), "measure")
+		require.NoError(t, err)
+		calls := []*call{get(t.Context(), c, "a"), get(t.Context(), c, "b")}
+		synctest.Wait()
+		_, err = c.Get(t.Context(), "one more")
+		require.Equal(t, 100*time.Millisecond, retryAfter(t, err))
+		for _, g := range calls {
+			<-g.done
+		}
+	})
+}
+
 func TestLoadsThatCannotBeInTimeAreShedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := provider{took: time.Second}

@@ -131,17 +131,27 @@ func TestHitDoesNotAllocate(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _, _ = composite.Get(ctx, cred) }))
 }
 
-// What the cache has seen is not found in the memory of the process.
+// What the cache has seen is not found in the memory of the process, neither a string nor
+// a number as it was hashed.
 func TestHeapDumpHoldsNoCredential(t *testing.T) {
-	var p provider
-	kept := ttlcache.New(func(_ context.Context, token string) (int, error) {
-		return len(token), nil
-	}, ttlcache.Config[string, int]{TTL: time.Hour, Refresh: 0.5, Denied: isBad, DenyTTL: time.Hour})
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one pool of Hashes
+	kept := ttlcache.New(func(_ context.Context, c numbered) (int, error) {
+		return len(c.token), nil
+	}, ttlcache.Config[numbered, int]{
+		Key: func(h *ttlcache.Hash, c numbered) {
+			if c != (numbered{}) {
+				h.String(c.token)
+				h.Uint64(c.number)
+			}
+		},
+		TTL: time.Hour, Refresh: 0.5, Denied: isBad, DenyTTL: time.Hour,
+	})
 	const n = 200
-	use(t, kept, n)
-	p.now.Store(0)
+	number := random(uint64(time.Now().UnixNano())).Uint64() // in this byte order, no test before has seen it
+	use(t, kept, number, n)
 	for range 3 {
 		runtime.GC()
+		kept.Peek(numbered{}) // keeps a used Hash from being garbage, and writes nothing to it
 	}
 	name := filepath.Join(t.TempDir(), "heap")
 	f, err := os.Create(name)
@@ -153,22 +163,30 @@ func TestHeapDumpHoldsNoCredential(t *testing.T) {
 	require.Equal(t, n, kept.Len())
 	require.True(t, bytes.Contains(dump, unmask(maskedControl())), "the dump does not even hold what the test keeps")
 	require.False(t, bytes.Contains(dump, unmask(masked())), "the dump holds credentials")
+	require.False(t, bytes.Contains(dump, binary.BigEndian.AppendUint64(nil, number)), "the dump holds what was hashed")
 	runtime.KeepAlive(control)
 	runtime.KeepAlive(kept)
+}
+
+// A numbered credential has a token for everybody and a number of its own.
+type numbered struct {
+	token  string
+	number uint64
 }
 
 // use asks about credentials in a frame of its own, whose memory is then garbage.
 //
 //go:noinline
-func use(t *testing.T, c *ttlcache.Cache[string, int], n int) {
+func use(t *testing.T, c *ttlcache.Cache[numbered, int], number uint64, n int) {
 	for i := range n {
-		token := string(unmask(masked())) + fmt.Sprint(i)
+		cred := numbered{string(unmask(masked())) + fmt.Sprint(i), number}
 		for range 2 {
-			_, err := c.Get(t.Context(), token)
+			_, err := c.Get(t.Context(), cred)
 			require.NoError(t, err)
 		}
-		require.True(t, c.Put(token, 1, time.Now()))
-		require.False(t, c.Revoke(token+"?"))
+		require.True(t, c.Put(cred, 1, time.Now()))
+		cred.token += "?"
+		require.False(t, c.Revoke(cred))
 	}
 }
 

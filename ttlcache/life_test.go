@@ -226,3 +226,29 @@ func TestRefresh(t *testing.T) {
 		require.EqualValues(t, 4, c.Stats().Refreshed)
 	})
 }
+
+// A refresh in the queue is not a caller's to take back, even if one has waited for it.
+func TestRefreshOutlivesItsCallers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: 10 * time.Second}
+		c := ttlcache.New(p.load, settings{TTL: ttl, Jitter: -1, Refresh: 0.5, MaxLoads: 1, LoadTimeout: ttl})
+		require.True(t, c.Put("agent", "ada", time.Now()))
+		time.Sleep(ttl - time.Second)
+		blocker := get(t.Context(), c, "blocker")
+		synctest.Wait()
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err, "the hit that begins the refresh")
+		require.Equal(t, 1, c.Stats().Waiting)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.Get(ctx, "agent")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 1, c.Stats().Waiting)
+		_, err = blocker.wait()
+		require.NoError(t, err)
+		time.Sleep(11 * time.Second)
+		require.True(t, peek(c, "agent"))
+		require.Equal(t, 1, p.asks("agent"))
+	})
+}

@@ -113,6 +113,18 @@ func TestQueuedLoadIsDroppedWithItsLastCaller(t *testing.T) {
 	})
 }
 
+// Whoever has a result finds its place free: one caller at a time is never in a queue.
+func TestPlaceIsFreeBeforeTheResult(t *testing.T) {
+	p := provider{}
+	p.say("bad", errBad)
+	p.say("away", errAway)
+	c := ttlcache.New(p.load, settings{MaxLoads: 1, Denied: isBad})
+	for i := range 3000 {
+		_, _ = c.Get(t.Context(), []string{"agent", "bad", "away"}[i%3])
+		require.Zero(t, c.Stats().Loading)
+	}
+}
+
 func TestLoadTimeoutCountsTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var asked sync.Map

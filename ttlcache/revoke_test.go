@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -210,6 +211,24 @@ func TestRevokeFuncHoldsNoLock(t *testing.T) {
 			c.Revoke("c")
 			return true
 		}))
+	})
+}
+
+// A revocation that comes while the answer is judged by an earlier one is not missed.
+func TestRevokeFuncWhileAnAnswerIsJudged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, asked := versions(settings{})
+		g := get(t.Context(), c, "agent")
+		time.Sleep(time.Second / 2)
+		var once sync.Once
+		c.RevokeFunc(func(string) bool {
+			once.Do(func() { c.RevokeFunc(startsWith("agent 1")) })
+			return false
+		})
+		v, err := g.wait()
+		require.NoError(t, err)
+		require.Equal(t, "agent 2", v)
+		require.Equal(t, 2, asked["agent"])
 	})
 }
 
