@@ -159,6 +159,7 @@ func TestOverflowSaysWhenToComeBack(t *testing.T) {
 		calls := fill("a")
 		_, err := c.Get(t.Context(), "one more")
 		require.Equal(t, time.Second, retryAfter(t, err), "nothing has been measured")
+		require.EqualError(t, err, "ttlcache: overloaded: too many loads are waiting")
 		for _, g := range calls {
 			_, err := g.wait()
 			require.NoError(t, err)

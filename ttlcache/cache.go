@@ -237,14 +237,12 @@ func (c *Cache[C, V]) end(v V) instant {
 	return c.now().add(time.Until(t))
 }
 
-// add returns t+d, or the end of time on that side.
+// add returns t+d, or the end of time if that comes first. A d below zero is for a t that
+// is not.
 func (t instant) add(d time.Duration) instant {
 	sum := t + instant(d)
-	switch {
-	case d > 0 && sum < t:
+	if d > 0 && sum < t {
 		return distantFuture
-	case d < 0 && sum > t:
-		return distantPast
 	}
 	return sum
 }

@@ -138,6 +138,27 @@ func TestNewerVerdictThatHasEndedEndsTheOlder(t *testing.T) {
 	})
 }
 
+// A verdict that was asked for later has come and gone: the earlier one answers those who
+// wait for it, and nobody else.
+func TestAnswerOlderThanOneThatHasEnded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := ttlcache.New(func(context.Context, string) (time.Time, error) {
+			time.Sleep(2 * time.Second)
+			return time.Time{}, nil
+		}, ttlcache.Config[string, time.Time]{TTL: ttl, Expires: func(end time.Time) time.Time { return end }})
+		done := make(chan time.Time)
+		go func() {
+			v, _ := c.Get(t.Context(), "agent")
+			done <- v
+		}()
+		time.Sleep(time.Second / 2)
+		require.True(t, c.Put("agent", time.Now().Add(time.Second), time.Now()))
+		require.Zero(t, <-done)
+		_, ok := c.Peek("agent")
+		require.False(t, ok)
+	})
+}
+
 func TestZeroTTLStoresNothing(t *testing.T) {
 	for _, ttl := range []time.Duration{0, -time.Hour} {
 		bubble(t, func(t *testing.T) {

@@ -8,10 +8,7 @@ import (
 // An instant is a monotonic time, in nanoseconds since the cache was made.
 type instant int64
 
-const (
-	distantPast   instant = -1 << 63
-	distantFuture instant = 1<<63 - 1
-)
+const distantFuture instant = 1<<63 - 1
 
 // An entry is a verdict. Only the atomic fields and the links change once it is in
 // a sieve, so whoever got hold of one may read it without a lock.

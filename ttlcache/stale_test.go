@@ -43,7 +43,7 @@ func TestStaleBridgesAnOutage(t *testing.T) {
 func TestStaleIsOffByDefault(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var p provider
-		c := ttlcache.New(p.load, settings{TTL: ttl, Denied: isBad})
+		c := ttlcache.New(p.load, settings{TTL: ttl, Jitter: -1, Denied: isBad})
 		_, err := c.Get(t.Context(), "agent")
 		require.NoError(t, err)
 		p.say("agent", errAway)

@@ -38,25 +38,30 @@ func TestStress(t *testing.T) {
 	for _, procs := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint(procs), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			s := newStress()
-			var wg sync.WaitGroup
-			end := time.Now().Add(stressTime(t))
-			for i := range 8 {
-				wg.Go(func() {
-					r := random(uint64(i))
-					for time.Now().Before(end) {
-						s.step(t, uint64(r.IntN(stressKeys)), r.IntN(100))
-					}
-				})
+			for _, timeout := range []time.Duration{time.Second, 100 * time.Microsecond} { // the latter is too short for many loads
+				newStress(timeout).run(t, stressTime(t)/2)
 			}
-			wg.Wait()
-			require.Eventually(t, func() bool { return s.cache.Stats().Loading == 0 }, 10*time.Second, time.Millisecond)
-			stats := s.cache.Stats()
-			t.Logf("%+v", stats)
-			require.LessOrEqual(t, s.peak.Load(), int64(4))
-			require.Zero(t, stats.Waiting)
 		})
 	}
+}
+
+func (s *stress) run(t *testing.T, d time.Duration) {
+	var wg sync.WaitGroup
+	end := time.Now().Add(d)
+	for i := range 8 {
+		wg.Go(func() {
+			r := random(uint64(i))
+			for time.Now().Before(end) {
+				s.step(t, uint64(r.IntN(stressKeys)), r.IntN(100))
+			}
+		})
+	}
+	wg.Wait()
+	require.Eventually(t, func() bool { return s.cache.Stats().Loading == 0 }, 10*time.Second, time.Millisecond)
+	stats := s.cache.Stats()
+	t.Logf("%+v", stats)
+	require.LessOrEqual(t, s.peak.Load(), int64(4))
+	require.Zero(t, stats.Waiting)
 }
 
 const stressKeys = 200
@@ -68,12 +73,12 @@ type stress struct {
 	now, peak atomic.Int64
 }
 
-func newStress() *stress {
+func newStress(timeout time.Duration) *stress {
 	s := &stress{}
 	s.cache = ttlcache.New(s.load, ttlcache.Config[uint64, version]{
 		Key: func(h *ttlcache.Hash, k uint64) { h.Uint64(k) },
 		TTL: 2 * time.Millisecond, Refresh: 0.5, Denied: isBad, DenyTTL: time.Millisecond, MaxStale: time.Millisecond,
-		MaxEntries: 128, MaxDenied: 16, MaxLoads: 4, MaxQueue: 8, LoadTimeout: time.Second,
+		MaxEntries: 128, MaxDenied: 16, MaxLoads: 4, MaxQueue: 8, LoadTimeout: timeout,
 	})
 	return s
 }
