@@ -52,7 +52,11 @@ type retry struct {
 func (r *retry) again(ctx context.Context, p *Policy, err error) error {
 	r.attempts++
 	hint, _ := Hint(err)
-	r.streak.add(err, hint, time.Now())
+	var now time.Time
+	if p.MaxElapsed > 0 { // nobody else asks, and a clock is not cheap
+		now = time.Now()
+	}
+	r.streak.add(err, hint, now)
 	if errors.Is(err, ErrPermanent) {
 		return r.stop(ending{cause: ErrPermanent})
 	}

@@ -81,7 +81,8 @@ func limitOf(ctx context.Context) limit {
 // sleeper is a timer for one goroutine, made when it is needed and used again.
 type sleeper struct{ timer *time.Timer }
 
-// sleep waits for d, for ctx or for a value from wake.
+// sleep waits for d, for ctx or for a value from wake. A timer that has fired needs no
+// Stop, and a select of two cases is quicker than one of three.
 func (s *sleeper) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 	if d <= 0 {
 		return
@@ -91,18 +92,24 @@ func (s *sleeper) sleep(ctx context.Context, d time.Duration, wake <-chan struct
 	} else {
 		s.timer.Reset(d)
 	}
-	defer s.timer.Stop()
-	for {
+	for wake != nil {
 		select {
 		case <-s.timer.C:
 			return
 		case <-ctx.Done():
+			s.timer.Stop()
 			return
 		case _, ok := <-wake:
 			if ok {
+				s.timer.Stop()
 				return
 			}
 			wake = nil // closed
 		}
+	}
+	select {
+	case <-s.timer.C:
+	case <-ctx.Done():
+		s.timer.Stop()
 	}
 }
