@@ -31,13 +31,14 @@ type Config[C, V any] struct {
 
 	// Expires returns when a credential ends by itself, such as the exp claim of a
 	// JWT. Its verdict ends then or after TTL, whichever comes first. A zero time is
-	// no end. Nil means that no credential ends by itself.
+	// no end. It runs on the goroutine of the load or the Put. Nil means that no
+	// credential ends by itself.
 	Expires func(V) time.Time
 
 	// Denied reports whether an error of the load is a verdict: "this credential is
 	// bad", and not "I do not know". A denial ends a positive verdict at once and is
 	// never served over by MaxStale. Errors of contexts and panics are never offered
-	// to it. Nil means that no error is a verdict.
+	// to it. It runs on the goroutine of the load. Nil means that no error is a verdict.
 	Denied func(error) bool
 
 	// DenyTTL is how long a denial is remembered, counted from when the question was

@@ -30,7 +30,8 @@ func (k Kind) String() string {
 	return names[k-Loaded]
 }
 
-// An Event is given to [Config.OnEvent]. It never holds a credential.
+// An Event is given to [Config.OnEvent]. It holds no credential, unless the load puts one
+// into its error.
 type Event struct {
 	Kind Kind          // Kind says what happened.
 	Err  error         // Err is the reason, or nil.
