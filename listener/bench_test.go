@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/connhygiene/connhygiene/listener"
+	"github.com/connhygiene/connhygiene/listener/listenertest"
 )
 
 // acceptors are what Accept is compared over. The limits are never reached.
@@ -25,6 +26,9 @@ var acceptors = []struct {
 	{"merge", func(l net.Listener) net.Listener { return listener.Merge(l) }},
 	{"merge+throttle", func(l net.Listener) net.Listener {
 		return listener.Merge(listener.Throttle(l, listener.Limits{MaxPending: math.MaxInt32}))
+	}},
+	{"two legs", func(l net.Listener) net.Listener {
+		return listener.Merge(listenertest.New(), listener.Throttle(l, listener.Limits{MaxPending: math.MaxInt32}))
 	}},
 	{"all limits", func(l net.Listener) net.Listener {
 		return listener.Merge(listener.Throttle(l, listener.Limits{

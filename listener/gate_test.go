@@ -162,7 +162,8 @@ func TestAcceptWaitsOutWhatPasses(t *testing.T) {
 			return g
 		},
 		"throttle": func(l net.Listener) net.Listener { return listener.Throttle(l, listener.Limits{}) },
-		"merge":    func(l net.Listener) net.Listener { return listener.Merge(l) },
+		"merge":    func(l net.Listener) net.Listener { return listener.Merge(listenertest.New(), l) },
+		"one leg":  func(l net.Listener) net.Listener { return listener.Merge(l) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -38,7 +38,8 @@ type leg struct {
 
 // Merge returns one listener that accepts from all of ls and owns them: Close
 // closes them. It begins with the first Accept, with a goroutine for each, and
-// then holds at most one connection of each that nobody has accepted yet.
+// then holds at most one connection of each that nobody has accepted yet. A single
+// one is accepted from directly.
 //
 // A limit belongs on the leg that it is for: Merge(private, Throttle(public, limits)).
 //
@@ -64,10 +65,13 @@ func Merge(ls ...net.Listener) *Merged {
 
 // Accept waits for a connection on any of the listeners.
 func (m *Merged) Accept() (net.Conn, error) {
-	m.start.Do(m.run)
 	if stopped(m.closed) {
 		return nil, closedError("accept", m.Addr())
 	}
+	if len(m.legs) == 1 {
+		return m.direct(m.legs[0])
+	}
+	m.start.Do(m.run)
 	for _, l := range m.legs { // what an earlier one has comes first
 		select {
 		case c := <-l.conn:
@@ -83,6 +87,23 @@ func (m *Merged) Accept() (net.Conn, error) {
 	case <-m.closed:
 		return nil, closedError("accept", m.Addr())
 	}
+}
+
+// direct is Accept with a single leg: no goroutine, whose wake-up would cost as much
+// as the Accept.
+func (m *Merged) direct(l *leg) (net.Conn, error) {
+	if stopped(m.dead) {
+		return nil, m.Err()
+	}
+	c, err := acceptFrom(l.l, nil, m.closed, func() {})
+	if err == nil {
+		return c, nil
+	}
+	m.bury(l, err)
+	if stopped(m.closed) {
+		return nil, closedError("accept", m.Addr())
+	}
+	return nil, m.Err()
 }
 
 func (m *Merged) run() {

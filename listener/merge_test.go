@@ -111,6 +111,41 @@ func TestCloseWakesMerge(t *testing.T) {
 	})
 }
 
+// Without a goroutine of its own, and with the same end.
+func TestMergeOfOne(t *testing.T) {
+	errGone := errors.New("gone")
+	synctest.Test(t, func(t *testing.T) {
+		inner := listenertest.New()
+		s := &scripted{Listener: inner}
+		m := listener.Merge(s)
+		connect(t, inner)
+		connect(t, inner)
+		accept(t, m)
+		synctest.Wait()
+		require.Equal(t, 1, inner.Queued()) // nothing is in hand
+		require.NoError(t, m.Err())
+		s.errs = []error{errGone}
+		for range 3 { // dead is dead
+			_, err := m.Accept()
+			require.ErrorIs(t, err, errGone)
+		}
+		require.ErrorIs(t, m.Err(), errGone)
+		require.NoError(t, m.Close())
+		_, err := m.Accept()
+		require.ErrorIs(t, err, net.ErrClosed)
+
+		s = &scripted{Listener: listenertest.New()}
+		m = listener.Merge(s)
+		a, b := acceptLater(m), acceptLater(m)
+		synctest.Wait()
+		require.NoError(t, s.Close()) // by somebody else, under both
+		require.ErrorIs(t, (<-a).err, net.ErrClosed)
+		require.ErrorIs(t, (<-b).err, net.ErrClosed)
+		require.ErrorIs(t, m.Err(), net.ErrClosed)
+		require.NoError(t, m.Close())
+	})
+}
+
 // A listener that is never served leaves nothing behind.
 func TestMergeStartsAtTheFirstAccept(t *testing.T) {
 	m := listener.Merge(listenertest.New(), listenertest.New())

@@ -51,7 +51,10 @@ func waits() []wait {
 		{"error in throttle", func(t *testing.T, inner net.Listener) net.Listener {
 			return listener.Throttle(failing(inner), listener.Limits{})
 		}, false},
-		{"error in merge", func(_ *testing.T, inner net.Listener) net.Listener { return listener.Merge(failing(inner)) }, false},
+		{"error in merge", func(_ *testing.T, inner net.Listener) net.Listener {
+			return listener.Merge(listenertest.New(), failing(inner))
+		}, false},
+		{"error in one leg", func(_ *testing.T, inner net.Listener) net.Listener { return listener.Merge(failing(inner)) }, false},
 		{"merge", func(t *testing.T, inner net.Listener) net.Listener {
 			return listener.Merge(gate(t, inner), listener.NewGate(listenertest.New()))
 		}, false},

@@ -226,11 +226,12 @@ func (t *Throttled) pause(d time.Duration) {
 func (t *Throttled) enter(c net.Conn) net.Conn {
 	exempt := t.exempt(c)
 	for !stopped(t.closed) {
-		if t.dead(c) {
+		lim := t.Limits()
+		if t.dead(c, lim) {
 			reset(c)
 			return nil
 		}
-		if !exempt && t.late(c) {
+		if !exempt && t.late(c, lim) {
 			t.reject(c, OverPatience)
 			return nil
 		}
@@ -254,8 +255,7 @@ func (t *Throttled) exempt(c net.Conn) bool {
 }
 
 // dead reports whether c's client has left, and counts it.
-func (t *Throttled) dead(c net.Conn) bool {
-	lim := t.Limits()
+func (t *Throttled) dead(c net.Conn, lim Limits) bool {
 	if !lim.counts() && !lim.limitsRate() || !t.probe.left(c, lim.HalfClose) {
 		return false
 	}
@@ -267,8 +267,8 @@ func (t *Throttled) dead(c net.Conn) bool {
 
 // late reports whether c's client has waited for so long that it would leave while
 // it logs in. The head of a queue that is too long is always such a client.
-func (t *Throttled) late(c net.Conn) bool {
-	longest := t.Limits().longestWait()
+func (t *Throttled) late(c net.Conn, lim Limits) bool {
+	longest := lim.longestWait()
 	return longest > 0 && t.probe.waited(c) > longest
 }
 
