@@ -1,0 +1,114 @@
+// Command server holds a stream to each of its agents, and outlives the moment at
+// which all of them come back. It is a start for a server of one's own: ports,
+// admission, logins, announcements and an orderly end are real, only the identity
+// provider is not.
+//
+//	go run ./examples/server
+//	go run ./examples/agent -agents 50
+//
+// The private port has /healthz, /readyz and /debug/vars. A SIGTERM announces a
+// restart to all agents before it ends the server; a SIGKILL does not, and the agents
+// come back in the window that they were told of while they were connected.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	public, private string
+	parallel        int           // logins that the provider works on at once
+	loginTime       time.Duration // of one
+	heartbeat       time.Duration
+	window          time.Duration // the least that is announced
+	away            time.Duration // how long a planned restart takes
+	verbose         bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program; it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "server:", err)
+		return 2
+	}
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	if err := serve(ctx, o, log, stdout); err != nil {
+		fmt.Fprintln(stderr, "server:", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("server", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.public, "public", "127.0.0.1:7070", "where agents connect")
+	f.StringVar(&o.private, "private", "127.0.0.1:7071", "where /healthz, /readyz and /debug/vars are")
+	f.IntVar(&o.parallel, "logins", 4, "logins that the identity provider works on at once")
+	f.DurationVar(&o.loginTime, "login-time", 50*time.Millisecond, "how long it takes for one")
+	f.DurationVar(&o.heartbeat, "heartbeat", 10*time.Second, "how often each agent is told the window")
+	f.DurationVar(&o.window, "window", time.Second, "the least window that is announced")
+	f.DurationVar(&o.away, "away", 5*time.Second, "how long a planned restart takes, told to the agents on SIGTERM")
+	f.BoolVar(&o.verbose, "v", false, "log each event")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case o.private == "":
+		return o, errors.New("-private must not be empty")
+	case o.parallel < 1:
+		return o, fmt.Errorf("-logins is %d, must be at least 1", o.parallel)
+	}
+	for name, d := range map[string]time.Duration{"login-time": o.loginTime, "heartbeat": o.heartbeat, "window": o.window} {
+		if d <= 0 {
+			return o, fmt.Errorf("-%s is %v, must be positive", name, d)
+		}
+	}
+	return o, nil
+}
+
+// serve runs a server until ctx ends, and then ends it in order.
+func serve(ctx context.Context, o options, log *slog.Logger, stdout io.Writer) error {
+	s, err := newServer(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "agents at http://%s, private at http://%s\n", s.listener.Addr(), s.listener.Private.Addr())
+	select {
+	case err := <-s.failed:
+		return err
+	case <-ctx.Done():
+	}
+	return s.shutdown(context.WithoutCancel(ctx))
+}
