@@ -41,6 +41,7 @@ var acceptors = []struct {
 type queue struct {
 	tb      testing.TB
 	l       net.Listener
+	addr    string
 	n       int // in the kernel's queue
 	clients []net.Conn
 	servers []net.Conn
@@ -50,7 +51,7 @@ func newQueue(tb testing.TB, wrap func(net.Listener) net.Listener) *queue {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	q := &queue{tb: tb, l: wrap(l)}
+	q := &queue{tb: tb, l: wrap(l), addr: l.Addr().String()}
 	tb.Cleanup(func() {
 		q.clear()
 		require.NoError(tb, q.l.Close())
@@ -62,7 +63,7 @@ func newQueue(tb testing.TB, wrap func(net.Listener) net.Listener) *queue {
 func (q *queue) fill(n int) {
 	q.clear()
 	for range n {
-		c, err := net.Dial("tcp", q.l.Addr().String())
+		c, err := net.Dial("tcp", q.addr)
 		require.NoError(q.tb, err)
 		q.clients = append(q.clients, c)
 	}
