@@ -53,8 +53,9 @@ func TestCloseIsIdempotent(t *testing.T) {
 func TestCloseBesideRead(t *testing.T) {
 	for name, start := range protocols {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := start(t, payload)
-			r := &transport.Reuse{Base: base(t, srv, 1)}
+			r := &transport.Reuse{Base: base(t, srv, 1), DrainTime: 5 * time.Millisecond}
 			for range 5 {
 				resp := get(t, r, srv.URL+"/?n=10&chunked&stall")
 				var wg sync.WaitGroup

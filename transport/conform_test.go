@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/connhygiene/connhygiene/transport"
+	"github.com/connhygiene/connhygiene/transport/transporttest"
 )
 
 // conformServer has a path for each thing that a transport can do.
@@ -140,13 +142,11 @@ var errBroken = errors.New("upload broke")
 func TestConformance(t *testing.T) {
 	body := func(s string) func() io.Reader { return func() io.Reader { return strings.NewReader(s) } }
 	none := func() io.Reader { return nil }
-	for _, c := range []struct {
-		name, method, path string
-		body               func() io.Reader
-		header             http.Header
-		change             func(*http.Request) *http.Request
-		client             func(*http.Client)
-	}{
+	servers := map[string]*transporttest.Server{}
+	for name, start := range protocols {
+		servers[name] = start(t, conformServer())
+	}
+	for _, c := range []conformCase{
 		{"text", "GET", "/text", none, nil, nil, nil},
 		{"no method", "", "/text", none, nil, nil, nil},
 		{"not found", "GET", "/nowhere", none, nil, nil, nil},
@@ -189,37 +189,67 @@ func TestConformance(t *testing.T) {
 		}, nil},
 		{"Client.Timeout", "GET", "/stall", none, nil, nil, func(c *http.Client) { c.Timeout = 50 * time.Millisecond }},
 	} {
-		for name, start := range protocols {
+		for name, srv := range servers {
 			t.Run(c.name+"/"+name, func(t *testing.T) {
-				srv := start(t, conformServer())
-				outcomes := func(rt http.RoundTripper) [2]outcome {
-					client := &http.Client{Transport: rt}
-					if c.client != nil {
-						c.client(client)
-					}
-					var both [2]outcome // the second on a connection that is there, if it may be
-					for i := range both {
-						req, err := http.NewRequestWithContext(t.Context(), c.method, srv.URL+c.path, c.body())
-						require.NoError(t, err)
-						if c.header != nil {
-							req.Header = c.header.Clone()
-						}
-						if c.change != nil {
-							req = c.change(req)
-						}
-						both[i] = observe(client, req)
-					}
-					return both
-				}
-				want := outcomes(base(t, srv, 10))
-				require.Equal(t, want, outcomes(&transport.Reuse{Base: base(t, srv, 10)}), "plain")
-				full := &transport.Reuse{
-					Base: base(t, srv, 10), ColdStart: true, MaxConnAge: time.Hour, Timeout: time.Minute, OnLeak: func(transport.Leak) {},
-				}
-				require.Equal(t, want, outcomes(full), "with everything")
+				t.Parallel()
+				c.compare(t, srv)
 			})
 		}
 	}
+}
+
+// A conformCase is two requests of a client.
+type conformCase struct {
+	name, method, path string
+	body               func() io.Reader
+	header             http.Header
+	change             func(*http.Request) *http.Request
+	client             func(*http.Client)
+}
+
+// compare compares what Reuse does with what the bare transport does. Where time
+// runs out, a busy machine may let it run out earlier, so that is done again.
+func (c conformCase) compare(t *testing.T, srv *transporttest.Server) {
+	t.Helper()
+	rest := 0
+	if c.path == "/stall" {
+		rest = 4
+	}
+	for ; ; rest-- {
+		bare := c.outcomes(t, srv, base(t, srv, 10))
+		plain := c.outcomes(t, srv, &transport.Reuse{Base: base(t, srv, 10)})
+		full := c.outcomes(t, srv, &transport.Reuse{
+			Base: base(t, srv, 10), ColdStart: true, MaxConnAge: time.Hour, Timeout: time.Minute, OnLeak: func(transport.Leak) {},
+		})
+		if rest > 0 && !(reflect.DeepEqual(bare, plain) && reflect.DeepEqual(bare, full)) {
+			continue
+		}
+		require.Equal(t, bare, plain, "plain")
+		require.Equal(t, bare, full, "with everything")
+		return
+	}
+}
+
+// outcomes are those of the case's requests, the second on a connection that is
+// there, if it may be.
+func (c conformCase) outcomes(t *testing.T, srv *transporttest.Server, rt http.RoundTripper) (both [2]outcome) {
+	t.Helper()
+	client := &http.Client{Transport: rt}
+	if c.client != nil {
+		c.client(client)
+	}
+	for i := range both {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, srv.URL+c.path, c.body())
+		require.NoError(t, err)
+		if c.header != nil {
+			req.Header = c.header.Clone()
+		}
+		if c.change != nil {
+			req = c.change(req)
+		}
+		both[i] = observe(client, req)
+	}
+	return both
 }
 
 // What a body can do besides reading is passed through.

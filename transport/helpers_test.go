@@ -5,8 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,6 +19,10 @@ import (
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// long makes experiments as long as they should be, rather than as short as they
+// can be: CONNHYGIENE_LONG=1 go test ./transport
+var long = os.Getenv("CONNHYGIENE_LONG") != ""
 
 // protocols are the servers that a rule must hold on.
 var protocols = map[string]func(testing.TB, http.Handler) *transporttest.Server{
@@ -42,6 +48,7 @@ var payload = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	if q.Has("stall") {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // or the client may see a proper end
 	}
 	for q.Has("endless") {
 		if _, err := w.Write(make([]byte, 32<<10)); err != nil {
@@ -61,6 +68,12 @@ func base(t testing.TB, srv *transporttest.Server, n int) *http.Transport {
 	}
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
+}
+
+// patient returns a Reuse whose Close has time on a busy machine. It is for tests
+// of what is kept, not of when Close gives up.
+func patient(t testing.TB, srv *transporttest.Server) *transport.Reuse {
+	return &transport.Reuse{Base: base(t, srv, 1), DrainTime: time.Minute}
 }
 
 func get(t testing.TB, rt http.RoundTripper, url string) *http.Response {

@@ -66,8 +66,9 @@ func ignore(err, known error) error {
 func TestTimeoutOnRealSockets(t *testing.T) {
 	for name, start := range protocols {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := start(t, payload)
-			r := &transport.Reuse{Base: base(t, srv, 1), Timeout: time.Second}
+			r := &transport.Reuse{Base: base(t, srv, 1), Timeout: time.Minute}
 			readAll(t, r, srv.URL+"/?n=10")
 			r = &transport.Reuse{Base: base(t, srv, 1), Timeout: 30 * time.Millisecond}
 			resp, err := r.RoundTrip(newRequest(t, srv.URL+"/?n=10&chunked&stall"))

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/connhygiene/connhygiene/transport"
-	"github.com/connhygiene/connhygiene/transport/transporttest"
 )
 
 func TestNewSizes(t *testing.T) {
@@ -68,25 +67,31 @@ func TestTransientKeepsNothing(t *testing.T) {
 // Draining and the number of idle connections are both needed: with Go's two, 64
 // requests in flight keep opening connections even if every body is drained.
 func TestConcurrencyNeedsBoth(t *testing.T) {
-	for _, start := range []func(testing.TB, http.Handler) *transporttest.Server{transporttest.NewServer, transporttest.NewTLSServer} {
-		var together sync.WaitGroup
-		srv := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/together" {
-				together.Done()
-				together.Wait()
-			}
-			payload(w, r)
-		}))
-		few := &transport.Reuse{Base: base(t, srv, 2)}
-		concurrently(64, 300, func() { closeUnread(t, few, srv.URL+"/?n=1000") })
-		require.Greater(t, srv.Conns(), 75)
+	for _, name := range []string{"HTTP1", "TLS"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var together sync.WaitGroup
+			srv := protocols[name](t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/together" {
+					together.Done()
+					together.Wait()
+				}
+				payload(w, r)
+			}))
+			few := &transport.Reuse{Base: base(t, srv, 2), DrainTime: time.Minute}
+			concurrently(64, 128, func() { closeUnread(t, few, srv.URL+"/?n=1000") })
+			require.Greater(t, srv.Conns(), 64)
 
-		enough := &transport.Reuse{Base: base(t, srv, 100)}
-		together.Add(64) // the cold burst
-		concurrently(64, 64, func() { closeUnread(t, enough, srv.URL+"/together?n=1000") })
-		cold := srv.Conns()
-		concurrently(64, 1000, func() { closeUnread(t, enough, srv.URL+"/?n=1000") })
-		require.LessOrEqual(t, srv.Conns(), cold+20)
+			enough := &transport.Reuse{Base: base(t, srv, 100), DrainTime: time.Minute}
+			together.Add(64) // the cold burst: each needs its own
+			before := srv.Conns()
+			concurrently(64, 64, func() { closeUnread(t, enough, srv.URL+"/together?n=1000") })
+			cold := srv.Conns()
+			require.Equal(t, 64, cold-before)
+			concurrently(64, 1000, func() { closeUnread(t, enough, srv.URL+"/?n=1000") })
+			t.Logf("%d connections for 1000 warm requests", srv.Conns()-cold)
+			require.LessOrEqual(t, srv.Conns(), cold+20)
+		})
 	}
 }
 

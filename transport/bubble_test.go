@@ -1,0 +1,133 @@
+package transport_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/listener/listenertest"
+	"github.com/connhygiene/connhygiene/transport"
+)
+
+// A pipeHTTP2 is an HTTP/2 server in memory: in a testing/synctest bubble a busy
+// machine cannot make a handshake take longer than anybody waits.
+type pipeHTTP2 struct {
+	pipe  *listenertest.Listener
+	conns atomic.Int64 // accepted so far
+}
+
+const pipeURL = "https://pipe.test"
+
+func newPipeHTTP2(t *testing.T, handler http.Handler) *pipeHTTP2 {
+	t.Helper()
+	s := &pipeHTTP2{pipe: listenertest.New()}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
+	require.NoError(t, err)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	server := &http.Server{
+		Handler:   handler,
+		Protocols: protocols,
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				s.conns.Add(1)
+			}
+		},
+	}
+	var serve sync.WaitGroup
+	serve.Go(func() { _ = server.ServeTLS(s.pipe, "", "") })
+	t.Cleanup(func() {
+		_ = server.Close()
+		serve.Wait()
+	})
+	return s
+}
+
+// base returns a transport that reaches the server.
+func (s *pipeHTTP2) base(t *testing.T) *http.Transport {
+	t.Helper()
+	tr := transport.New(100)
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		time.Sleep(20 * time.Millisecond) // so that everybody else is there before it is
+		return s.pipe.DialContext(ctx, network, addr)
+	}
+	tr.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	t.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
+func TestColdStartExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newPipeHTTP2(t, payload)
+		r := &transport.Reuse{Base: srv.base(t), ColdStart: true}
+		concurrently(64, 64, func() { readAll(t, r, pipeURL+"/?n=10") })
+		require.EqualValues(t, 1, srv.conns.Load())
+		require.EqualValues(t, 63, r.Stats().Waited)
+
+		time.Sleep(time.Hour) // it was closed while nobody looked
+		concurrently(64, 64, func() { readAll(t, r, pipeURL+"/?n=10") })
+		require.EqualValues(t, 2, srv.conns.Load())
+		require.EqualValues(t, 2*63, r.Stats().Waited)
+	})
+}
+
+// More requests than a connection carries at once, 250, open as many as they need.
+func TestColdStartBeyondTheStreamLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		srv := newPipeHTTP2(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		r := &transport.Reuse{Base: srv.base(t), ColdStart: true}
+		var all sync.WaitGroup
+		for range 600 {
+			all.Go(func() { readAll(t, r, pipeURL) })
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		close(release)
+		all.Wait()
+		conns := srv.conns.Load()
+		t.Logf("%d connections", conns)
+		require.GreaterOrEqual(t, conns, int64(3))
+		require.LessOrEqual(t, conns, int64(6)) // without: 600; net/http assumes a limit of 100 until told
+	})
+}
+
+// 64 workers go on while connections are retired: each is replaced by one.
+func TestColdStartAtRetirement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newPipeHTTP2(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Millisecond) }))
+		r := &transport.Reuse{Base: srv.base(t), ColdStart: true, MaxConnAge: time.Second, Jitter: -1}
+		end := time.Now().Add(5500 * time.Millisecond)
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				for time.Now().Before(end) {
+					readAll(t, r, pipeURL)
+					time.Sleep(50 * time.Millisecond)
+				}
+			})
+		}
+		all.Wait()
+		s := r.Stats()
+		t.Logf("%+v, %d connections", s, srv.conns.Load())
+		require.EqualValues(t, 5, s.Retired)
+		require.EqualValues(t, 6, srv.conns.Load())
+		require.Zero(t, s.Failed)
+	})
+}
