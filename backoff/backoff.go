@@ -133,7 +133,8 @@ func (b *Backoff) SetWindow(w time.Duration) {
 
 // Reset forgets the failures, the hint and the stop, so that the next attempt is due
 // as the very first one was. It keeps the window. A wait that is under way is not
-// changed.
+// changed, and an attempt that is under way can still fail: without Fail, it does in
+// the next Next.
 func (b *Backoff) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -237,7 +238,7 @@ func (b *Backoff) begin(ctx context.Context) bool {
 		return false
 	}
 	b.attempts++
-	b.trying = true
+	b.trying, b.up = true, time.Time{} // an Up that came late was of the attempt before
 	return true
 }
 

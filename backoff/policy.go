@@ -72,7 +72,7 @@ func (p *Policy) ceiling(n int) time.Duration {
 	}
 	factor := p.factor()
 	if factor == 2 {
-		if shift := n - 1; shift < 63 && first <= most>>shift {
+		if shift := uint(n - 1); shift < 63 && first <= most>>shift {
 			return first << shift
 		}
 		return most
@@ -102,17 +102,25 @@ func (p *Policy) most() time.Duration {
 }
 
 func (p *Policy) factor() float64 {
-	if p.Factor == 0 || math.IsNaN(p.Factor) {
-		return defaultFactor
+	switch f := p.Factor; {
+	case f >= 1:
+		return f
+	case f < 1 && f != 0:
+		return 1
 	}
-	return max(p.Factor, 1)
+	return defaultFactor // NaN as well
 }
 
 func (p *Policy) jitter() float64 {
-	if p.Jitter == 0 || math.IsNaN(p.Jitter) {
-		return defaultJitter
+	switch j := p.Jitter; {
+	case j >= 1:
+		return 1
+	case j > 0:
+		return j
+	case j < 0:
+		return 0
 	}
-	return min(max(p.Jitter, 0), 1)
+	return defaultJitter // NaN as well
 }
 
 func (p *Policy) mostHint() time.Duration {
