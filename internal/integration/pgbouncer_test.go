@@ -68,18 +68,22 @@ func runTenants(t *testing.T, p *service.Postgres, limit int) tenantsRow {
 		connector := dbpool.NewConnector(base, dbpool.Dial{})
 		db, err := dbpool.Open(connector, config)
 		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Close()) }()
 		pools, connectors = append(pools, db), append(connectors, connector)
 	}
 
-	work := load{query: "select pg_sleep(0.003)", workers: 4, think: 10 * time.Millisecond}
-	warm, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	// By number and not by time: a machine that is slow takes longer for the same.
+	work := load{query: "select pg_sleep(0.003)", workers: 4, think: 10 * time.Millisecond, queries: 300}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	work.run(warm, pools...) // the first logins are no churn
+	work.run(ctx, pools...) // the first logins are no churn
 
-	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
-	defer cancel()
+	work.queries = 1500
 	connects, snap := p.Connects(), dbpool.Snap(pools[0], connectors[0])
 	got := work.run(ctx, pools...)
+	require.Zero(t, got.failed, "%v", got.err)
+	require.NotZero(t, got.ok)
+	churn := dbpool.Snap(pools[0], connectors[0]).Since(snap)
 	logins := float64(p.Connects() - connects)
 	row := tenantsRow{
 		perSecond:   logins / tenants / got.took.Seconds(),
@@ -87,12 +91,8 @@ func runTenants(t *testing.T, p *service.Postgres, limit int) tenantsRow {
 		mean:        got.took*time.Duration(work.workers*tenants)/time.Duration(got.ok) - work.think,
 	}
 	row.perTenant, row.thrash = dbpool.Budget{MaxConnections: limit}.PerTenant(tenants)
-	for _, advice := range dbpool.Advise(config, dbpool.Snap(pools[0], connectors[0]).Since(snap)) {
+	for _, advice := range dbpool.Advise(config, churn) {
 		row.advice = append(row.advice, advice.Code)
 	}
-	for _, db := range pools {
-		require.NoError(t, db.Close())
-	}
-	require.Zero(t, got.failed, "%v", got.err)
 	return row
 }

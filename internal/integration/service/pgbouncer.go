@@ -76,6 +76,7 @@ pool_mode = transaction
 default_pool_size = %d
 max_db_connections = %d
 max_client_conn = 1000
+server_login_retry = 1
 log_connections = 0
 log_disconnections = 0
 `, server, port, users, c.PoolSize, c.MaxConnections)
