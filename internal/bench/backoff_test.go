@@ -77,7 +77,8 @@ func BenchmarkRetry(b *testing.B) {
 				loop.Fail(errRefused)
 			}
 			loop.Next(ctx)
-			loop.Reset() // after Up there would be a fourth wait, for the session that ended
+			loop.Fail(nil)
+			loop.Reset() // or there would be a fourth wait, for the session that ended
 		}
 	})
 }
