@@ -12,7 +12,9 @@ want() {
 want gcc gcc libc6-dev
 want curl curl ca-certificates
 want nginx nginx
+want haproxy haproxy
 want pgbouncer pgbouncer
+want mariadbd mariadb-server
 want '/usr/lib/postgresql/*/bin/postgres' postgresql
 
 if [ ${#missing[@]} -eq 0 ]; then

@@ -19,9 +19,10 @@ type Stats struct {
 	// A request that net/http sent again counts again, here or in Dialed.
 	Reused uint64
 
-	// Dialed counts connections given to their first request. One that was
-	// dialed and never used, as net/http does when another becomes free first,
-	// is not counted.
+	// Dialed counts connections given to the request that they were dialed for.
+	// When another becomes free first, as happens in a burst, net/http keeps the
+	// one that it dialed for later: that counts here never, and in Reused when it
+	// is used.
 	Dialed uint64
 
 	// Failed counts requests that ended with an error instead of an answer.

@@ -1,9 +1,9 @@
 // Package integration holds the packages of this repository against the peers
-// that they meet in production: PostgreSQL, PgBouncer, nginx and curl, as Debian
-// packages them. It has no code of its own, and it is a module of its own, so
+// that they meet in production: PostgreSQL, PgBouncer, nginx, HAProxy and curl, as
+// Debian packages them. It has no code of its own, and it is a module of its own, so
 // that nobody who imports a package inherits a database driver.
 //
-//	apt-get install postgresql pgbouncer nginx curl
+//	apt-get install postgresql pgbouncer nginx haproxy curl
 //	go -C internal/integration test -v ./...
 //
 // Each test starts what it needs in a private directory and on a free port of

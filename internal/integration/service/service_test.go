@@ -27,10 +27,12 @@ func startAll(t *testing.T) []string {
 	require.Equal(t, 1, p.Connects(), "its own connection creates the user")
 	b := service.StartPgBouncer(t, p, service.PgBouncerConfig{Tenants: 2, PoolSize: 1, MaxConnections: 1})
 	n := service.StartNginx(t, "return 204;")
+	h := service.StartHAProxy(t, strings.TrimPrefix(n.URL, "http://"), "")
 	return []string{
 		fmt.Sprintf("127.0.0.1:%d", p.Port),
 		fmt.Sprintf("127.0.0.1:%d", b.Port),
 		strings.TrimPrefix(n.URL, "http://"),
+		strings.TrimPrefix(h.URL, "http://"),
 	}
 }
 
@@ -92,6 +94,25 @@ func TestNginxCountsAndReloads(t *testing.T) {
 	requests, connections := n.Counts()
 	require.Equal(t, 4, requests)
 	require.Equal(t, 3, connections)
+}
+
+func TestHAProxyCounts(t *testing.T) {
+	n := service.StartNginx(t, "return 204;")
+	h := service.StartHAProxy(t, strings.TrimPrefix(n.URL, "http://"), "\thttp-response set-header X-Through haproxy")
+	client := &http.Client{Transport: &http.Transport{}}
+	for range 2 { // connections
+		for range 3 {
+			resp, err := client.Get(h.URL)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, http.StatusNoContent, resp.StatusCode)
+			require.Equal(t, "haproxy", resp.Header.Get("X-Through"))
+		}
+		client.CloseIdleConnections()
+	}
+	requests, connections := h.Counts()
+	require.Equal(t, 6, requests)
+	require.Equal(t, 2, connections)
 }
 
 func TestCurlReportsStatusAndOutput(t *testing.T) {
