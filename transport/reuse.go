@@ -61,8 +61,8 @@ type Reuse struct {
 	// http.Client.Timeout, which costs 12 allocations more on a transport that is
 	// wrapped. It is counted for each request, so for each redirect anew. The
 	// error is a net.Error whose Timeout method reports true, and Is
-	// context.DeadlineExceeded. The wait for ColdStart counts. A connection that was upgraded (status 101)
-	// outlives it. Zero or negative means no limit.
+	// context.DeadlineExceeded. The wait for ColdStart counts. A connection that was
+	// upgraded (status 101) outlives it. Zero or negative means no limit.
 	Timeout time.Duration
 
 	// OnLeak is called for a body that became unreachable before it was read to
