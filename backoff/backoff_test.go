@@ -212,6 +212,9 @@ func TestSplayFirst(t *testing.T) {
 		b.SetWindow(time.Second)
 		b.Reset()
 		require.Equal(t, 500*time.Millisecond, next(t, &b), "what a server says comes first")
+		b = backoff.Backoff{Splay: 10 * time.Second, SplayFirst: true, Rand: always(0.5)}
+		b.SetWindow(time.Second)
+		require.Equal(t, 500*time.Millisecond, next(t, &b), "for the very first attempt as well")
 	})
 }
 
@@ -229,6 +232,13 @@ func TestWake(t *testing.T) {
 		session(&b, time.Hour)
 		poke(time.Millisecond)
 		require.Equal(t, time.Millisecond, next(t, &b), "the splay")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		b.Fail(errRefused)
+		require.False(t, b.Next(ctx), "the context all the same")
+		b.Reset()
+		next(t, &b)
 
 		poke(time.Millisecond)
 		require.Equal(t, 10500*time.Millisecond, fail(t, &b, backoff.After(10*time.Second, errRefused)), "never a hint")

@@ -17,14 +17,26 @@
 //		b.Fail(err)
 //	}
 //
+// The whole of the server's half, where p is a Pacer and work is what overloads it:
+//
+//	slot, err := p.Enter()
+//	if err != nil {
+//		return err // says when to come back: pass it on, see Hint
+//	}
+//	defer slot.Cancel() // does nothing after Done
+//	if err := work(ctx); err != nil {
+//		return err
+//	}
+//	slot.Done()
+//
 // The delays of the zero Policy, in seconds, after n failures in a row:
 //
 //	n      1          2       3    4    5     6      7 and more
 //	delay  0.25–0.5   0.5–1   1–2  2–4  4–8   8–16   15–30
 //
 // Fleets should set Backoff.Splay, or have their server announce a window:
-// 800 agents that lose a server for 0.3s arrive within 0.1s of each other without,
-// and at most 30 of them do with a Splay of 10s. A sound Splay is the number of
+// of 800 agents that lose a server for 0.3s, more than 300 arrive within the same
+// 0.1s without, and at most 30 with a Splay of 10s. A sound Splay is the number of
 // agents divided by the logins a second that the server can do.
 //
 // # What is due
@@ -34,7 +46,7 @@
 // that the server announced, the splay if a stable connection was lost, the
 // schedule.
 //
-// # Expected behavior of callers
+// # Expected behaviour of callers
 //
 // Call Up when a session is of use: after the login and not after the dial. Up does
 // not forget the failures yet, since a server that accepts and then kills would
@@ -58,8 +70,12 @@
 // A client that makes many calls a second wants a budget for its retries, hedging or
 // a circuit breaker as well: failsafe-go has them. There is no retry budget and
 // no throttle here on purpose: for an agent with one connection they only delay
-// the return. Compared with cenkalti/backoff, avast/retry-go and sethvargo/go-retry
-// this package jitters below its maximum and not around it, resets after a stable
-// session and not on connect, caps what a server may ask for, and allocates
-// nothing while a client loops.
+// the return.
+//
+// # Compared with
+//
+// Unlike cenkalti/backoff, avast/retry-go and sethvargo/go-retry this package
+// jitters below its maximum and not around it, resets after a stable session
+// and not on connect, caps what a server may ask for, and allocates nothing while
+// a client loops. The figures are in docs/BENCHMARKS.md.
 package backoff

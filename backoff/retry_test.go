@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,66 @@ func TestRetryMaxAttempts(t *testing.T) {
 		require.Equal(t, errRefused, e.Last)
 		require.Equal(t, backoff.ErrExhausted, e.Cause)
 		require.EqualError(t, err, "backoff: exhausted after 3 attempts: refused")
+	})
+}
+
+func TestRetryMaxElapsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := exact
+		p.MaxElapsed = 8 * time.Second
+		calls := 0
+		begun := time.Now()
+		_, err := backoff.Retry(t.Context(), p, func(context.Context) (int, error) {
+			if calls++; calls == 1 {
+				time.Sleep(time.Hour) // before the first failure nothing has elapsed
+			}
+			return 0, errRefused
+		})
+		require.Equal(t, 4, calls)
+		require.Equal(t, time.Hour+7*time.Second, time.Since(begun), "8s more could not end within the 1s that is left")
+		require.ErrorIs(t, err, backoff.ErrExhausted)
+		require.ErrorIs(t, err, errRefused)
+	})
+}
+
+func TestRetryObeysHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := exact
+		p.MaxHint = time.Minute
+		for asked, least := range map[time.Duration]time.Duration{
+			5 * time.Second: 5 * time.Second, time.Hour: time.Minute, math.MaxInt64: time.Minute, 1: 1,
+		} {
+			begun := time.Now()
+			op, _ := failing(1, fmt.Errorf("busy: %w", backoff.After(asked, errRefused)))
+			_, err := backoff.Retry(t.Context(), p, op)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, time.Since(begun), least)
+			require.Less(t, time.Since(begun), least+min(least, time.Second), "%v", asked)
+		}
+	})
+}
+
+func TestRetryUntilTheContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("shutting down")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(1500*time.Millisecond, func() { cancel(why) })
+		begun := time.Now()
+		op, calls := failing(9, errRefused)
+		_, err := backoff.Retry(ctx, exact, op)
+		require.Equal(t, 1500*time.Millisecond, time.Since(begun), "during the second wait")
+		require.Equal(t, 2, *calls)
+		for _, cause := range []error{why, context.Canceled, errRefused} {
+			require.ErrorIs(t, err, cause)
+		}
+
+		limited, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		begun = time.Now()
+		_, err = backoff.Retry(limited, exact, op)
+		require.Zero(t, time.Since(begun), "a wait that could not end before the deadline is not begun")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, errRefused)
 	})
 }
 
