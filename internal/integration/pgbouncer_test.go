@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,16 +25,16 @@ const tenants = 15
 func TestPgBouncerTenants(t *testing.T) {
 	p := service.StartPostgres(t, 100)
 	measure(t, func(t *testing.T) error {
-		table := "\nper tenant | logins/tenant/s | logins/1000 queries | mean    | thrash, by PerTenant | Advise"
+		table := []string{"\nper tenant | logins/tenant/s | logins/1000 queries | mean    | thrash, by PerTenant | Advise"}
 		logins := map[int]float64{}
 		for _, limit := range []int{15, 20, 30, 38, 45, 60} {
 			t.Run(fmt.Sprintf("%d connections", limit), func(t *testing.T) {
 				row := runTenants(t, p, limit)
 				logins[limit] = row.perThousand
-				table += "\n" + row.String()
+				table = append(table, row.String())
 			})
 		}
-		t.Log(table)
+		t.Log(strings.Join(table, "\n"))
 		if few, many := logins[20], logins[60]; few < 5*many {
 			return fmt.Errorf("logins per 1000 queries: %.1f at 1.3 a tenant is not 5 times %.1f at 4", few, many)
 		}

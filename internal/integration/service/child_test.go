@@ -51,7 +51,7 @@ func TestKilledTestLeavesNoServer(t *testing.T) {
 			break
 		}
 	}
-	require.Len(t, addrs, 4)
+	require.Len(t, addrs, 5)
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
 	for _, addr := range addrs {

@@ -1,4 +1,4 @@
-// Package service starts real servers for tests: PostgreSQL, PgBouncer, nginx,
+// Package service starts real servers for tests: PostgreSQL, MariaDB, PgBouncer, nginx,
 // and the client curl.
 //
 // A server gets a directory of its own under [os.TempDir], a free port on

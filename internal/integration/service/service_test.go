@@ -28,8 +28,10 @@ func startAll(t *testing.T) []string {
 	b := service.StartPgBouncer(t, p, service.PgBouncerConfig{Tenants: 2, PoolSize: 1, MaxConnections: 1})
 	n := service.StartNginx(t, "return 204;")
 	h := service.StartHAProxy(t, strings.TrimPrefix(n.URL, "http://"), "")
+	m := service.StartMariaDB(t, 5)
 	return []string{
 		fmt.Sprintf("127.0.0.1:%d", p.Port),
+		fmt.Sprintf("127.0.0.1:%d", m.Port),
 		fmt.Sprintf("127.0.0.1:%d", b.Port),
 		strings.TrimPrefix(n.URL, "http://"),
 		strings.TrimPrefix(h.URL, "http://"),
