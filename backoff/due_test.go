@@ -127,6 +127,22 @@ func TestWindow(t *testing.T) {
 	})
 }
 
+// The time that passes between the loss and Next is part of the wait.
+func TestWindowBeginsAtTheLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for slept, want := range map[time.Duration]time.Duration{
+			0: 4 * time.Second, time.Second: 3 * time.Second, 4 * time.Second: 0,
+			5 * time.Second: 7 * time.Second, 29 * time.Second: 7 * time.Second,
+		} {
+			b := backoff.Backoff{Rand: always(0.5)}
+			b.Fail(errRefused)
+			time.Sleep(slept)
+			b.SetWindow(8 * time.Second)
+			require.Equal(t, want, next(t, &b), slept)
+		}
+	})
+}
+
 func TestWindowIsDrawnAnewAfterUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const w = 8 * time.Second

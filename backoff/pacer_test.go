@@ -246,3 +246,41 @@ func TestPacerClosesUp(t *testing.T) {
 		require.Less(t, turnedAway(t, p), time.Second, "100 slots at 100 a second, of which half have passed")
 	})
 }
+
+// FuzzPacer lets a server with any configuration live through anything.
+func FuzzPacer(f *testing.F) {
+	for _, rate := range []float64{0, 1, -1, 1e-300, 1e300, math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for _, pending := range []int{0, 1, 3, -1, math.MaxInt, math.MinInt} {
+			f.Add(pending, rate, math.MaxInt, int64(time.Hour), []byte("eeeeteetdedeteecddetwdeee"))
+			f.Add(pending, rate, -1, int64(1), []byte("eeetdetdetdetdetwceeee"))
+		}
+	}
+	f.Fuzz(func(t *testing.T, pending int, rate float64, n int, step int64, life []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			p := &backoff.Pacer{MaxPending: pending, Rate: rate}
+			var slots []*backoff.Slot
+			for _, event := range life[:min(len(life), 500)] {
+				switch event {
+				case 'e':
+					s, err := p.Enter()
+					if d, hinted := backoff.Hint(err); hinted == (s != nil) || d < 0 {
+						t.Fatalf("%v and %v", s, err)
+					}
+					slots = append(slots, s)
+				case 'd', 'c':
+					if len(slots) > 0 {
+						end := map[byte]func(*backoff.Slot){'d': (*backoff.Slot).Done, 'c': (*backoff.Slot).Cancel}
+						end[event](slots[0])
+						slots = slots[1:]
+					}
+				case 't':
+					time.Sleep(time.Duration(step) % time.Hour)
+				}
+				s, w := p.Stats(), p.Window(n)
+				if !(s.Rate > 0) || math.IsInf(s.Rate, 1) || w < 0 || s.Pending < 0 || pending > 0 && s.Pending > pending {
+					t.Fatalf("%+v, window %v", s, w)
+				}
+			}
+		})
+	})
+}
