@@ -87,6 +87,31 @@ func TestColdStartExact(t *testing.T) {
 	})
 }
 
+// The request that dials for all is given up by its caller: the next one dials, and
+// not everybody at once, since that says nothing about the host.
+func TestColdStartSurvivesItsLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newPipeHTTP2(t, payload)
+		r := &transport.Reuse{Base: srv.base(t), ColdStart: true}
+		ctx, cancel := newContext(t)
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, err := r.RoundTrip(newRequest(t, pipeURL).WithContext(ctx)) //nolint:bodyclose // there is none
+			require.ErrorIs(t, err, context.Canceled)
+		})
+		synctest.Wait() // it dials
+		for range 63 {
+			all.Go(func() { readAll(t, r, pipeURL+"/?n=10") })
+		}
+		synctest.Wait()
+		cancel()
+		start := time.Now()
+		all.Wait()
+		require.Equal(t, 20*time.Millisecond, time.Since(start), "a dial")
+		require.LessOrEqual(t, srv.conns.Load(), int64(2))
+	})
+}
+
 // More requests than a connection carries at once, 250, open as many as they need.
 func TestColdStartBeyondTheStreamLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -124,7 +124,7 @@ func (x *exchange) over(resp *http.Response) {
 func (x *exchange) fail(err error) error {
 	err = x.explain(err)
 	if x.host.gate != nil {
-		x.host.gate.over(x, true)
+		x.host.gate.over(x, x.scope.Err() == nil) // who gave up says nothing about the host
 	}
 	x.scope.end(context.Canceled)
 	return err
