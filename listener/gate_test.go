@@ -101,6 +101,9 @@ func TestParkedGateKeepsClientsForOpen(t *testing.T) {
 				require.NoError(t, g.Shut())
 				second := connect(t, inner)
 				pending(t, got)
+				if name == "deadline" {
+					require.Equal(t, 1, inner.Queued()) // for whoever else has the socket
+				}
 				require.NoError(t, g.Open(t.Context()))
 				require.Equal(t, second.LocalAddr(), (<-got).RemoteAddr())
 				require.Equal(t, listener.GateStats{Accepted: 2, Openings: 2}, g.Stats())

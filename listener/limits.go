@@ -68,8 +68,8 @@ type Limits struct {
 	// Reject says goodbye in the protocol's own words to a connection that is not
 	// let in. It runs in a goroutine of its own, at most 64 at once, and has 9s
 	// for its reads and writes. The connection is closed when it returns, so that
-	// what it wrote arrives, at the latest after 10s, and is cut by Close. Nil, and
-	// beyond the 64, is a reset.
+	// what it wrote arrives, at the latest after 10s, and is cut by Close. A panic in
+	// it ends the process, as in any goroutine. Nil, and beyond the 64, is a reset.
 	Reject func(net.Conn, Reason)
 
 	// Exempt names clients, by their address, that are not counted and not limited,

@@ -164,11 +164,8 @@ func (t *Throttled) resize() {
 // Accept waits until the limits allow another connection and for a client that is
 // still there.
 func (t *Throttled) Accept() (net.Conn, error) {
-	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
-	case <-t.closed:
-	}
+	t.turn <- struct{}{}
+	defer func() { <-t.turn }()
 	for t.await() {
 		c, err := acceptFrom(t.l, t.spare, t.closed, t.failed)
 		if err != nil {

@@ -268,6 +268,13 @@ func TestGateSizesTheQueueAtEachOpen(t *testing.T) {
 		require.Equal(t, []int{75, math.MaxInt32, 150, 300, math.MaxInt32, 75, math.MaxInt32}, inner.all)
 
 		inner = &sizes{Listener: listenertest.New()}
+		g = listener.NewGate(inner)
+		l = listener.Throttle(g, listener.Limits{MaxPending: 1})
+		require.NoError(t, g.Open(t.Context()))
+		require.NoError(t, l.Close())
+		require.Empty(t, inner.all) // may have been chosen
+
+		inner = &sizes{Listener: listenertest.New()}
 		l = listener.Throttle(inner, listener.Limits{MaxPending: 1})
 		l.SetLimits(listener.Limits{MaxConns: 1})
 		require.Empty(t, inner.all) // may have been chosen
