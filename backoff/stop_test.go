@@ -95,32 +95,46 @@ func TestContextEndsAWait(t *testing.T) {
 	})
 }
 
+// quiet is a context that ends without telling anybody who waits.
+type quiet struct {
+	context.Context
+	end time.Time
+}
+
+func (q quiet) Err() error {
+	if time.Now().Before(q.end) {
+		return nil
+	}
+	return context.Canceled
+}
+
 // A timer and a context that fire together are in no order, and a callback takes its
 // time: the context is asked again in the end.
 func TestContextIsAskedAfterTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for range 50 {
-			ctx, cancel := context.WithCancel(t.Context())
-			b := backoff.Backoff{Policy: exact}
-			next(t, &b)
-			b.Fail(errRefused)
-			time.AfterFunc(time.Second, cancel)
-			begun := time.Now()
-			if b.Next(ctx) {
-				require.NoError(t, ctx.Err())
-			}
-			require.Equal(t, time.Second, time.Since(begun))
-			cancel()
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		b := backoff.Backoff{Rand: always(0), Splay: 1, StableAfter: 1}
+		b := backoff.Backoff{Policy: exact}
+		next(t, &b)
+		b.Fail(errRefused)
+		ctx := quiet{context.Background(), time.Now().Add(time.Second)}
+		require.False(t, b.Next(ctx), "after the wait")
+		require.Equal(t, time.Now(), ctx.end)
+		stopped(t, &b, context.Canceled)
+
+		op, calls := failing(9, errRefused)
+		ctx.end = time.Now().Add(time.Second)
+		_, err := backoff.Retry(ctx, exact, op)
+		require.Equal(t, 1, *calls)
+		require.ErrorIs(t, err, context.Canceled)
+
+		b = backoff.Backoff{Rand: always(0), Splay: 1, StableAfter: 1}
 		next(t, &b)
 		session(&b, 1)
+		canceled, cancel := context.WithCancel(t.Context())
 		b.OnWait = func(e backoff.Event) {
 			require.Zero(t, e.Delay)
 			cancel()
 		}
-		require.False(t, b.Next(ctx), "also after a wait of no time")
+		require.False(t, b.Next(canceled), "also after a wait of no time")
 	})
 }
 
