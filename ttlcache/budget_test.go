@@ -69,6 +69,20 @@ func TestSieveKeepsWhatIsUsed(t *testing.T) {
 }
 
 // What can no longer be served goes before what can, though it was used.
+// A Peek is no use: what nothing else asks for goes first.
+func TestPeekKeepsNothing(t *testing.T) {
+	c := number(ttlcache.Config[int, int]{MaxEntries: 2})
+	require.True(t, c.Put(1, 1, time.Now()))
+	require.True(t, c.Put(2, 2, time.Now()))
+	_, ok := c.Peek(1)
+	require.True(t, ok)
+	require.True(t, c.Put(3, 3, time.Now()))
+	_, ok = c.Peek(1)
+	require.False(t, ok)
+	_, ok = c.Peek(2)
+	require.True(t, ok)
+}
+
 func TestSievePrefersTheDead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := number(ttlcache.Config[int, int]{MaxEntries: 16, Jitter: -1, TTL: ttl})
