@@ -164,6 +164,21 @@ func TestPacerMeasures(t *testing.T) {
 	}
 }
 
+// The first completion may come at once, of one that entered long before: what is missing
+// of a tenth of a second counts as if the guess were right.
+func TestPacerKeepsTheGuessForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: 2, Rate: 50}
+		slots := enter(t, p, 1)
+		time.Sleep(99 * time.Millisecond)
+		slots = append(slots, enter(t, p, 1)...)
+		slots = busy(t, p, slots, time.Millisecond, time.Millisecond)
+		require.InDelta(t, 10*(1+50*0.099), p.Stats().Rate, 0.001, "and not 1000")
+		busy(t, p, slots, 99*time.Millisecond, 99*time.Millisecond)
+		require.InDelta(t, 20, p.Stats().Rate, 1)
+	})
+}
+
 // A place that is empty while its client is on its way is not a slow server, and
 // where a queue bridges the gap not a fast one.
 func TestPacerMeasuresWithGaps(t *testing.T) {
