@@ -15,6 +15,9 @@ version=${1:-v0.1.0}
 for file in LICENSE THIRD_PARTY_NOTICES.md README.md CHANGELOG.md; do
 	git cat-file -e "HEAD:$file" || fail "a release without $file"
 done
+for module in $(awk '/^require \(/ {block = 1; next} /^\)/ {block = 0} block {print $1} /^require [^(]/ {print $2}' go.mod); do
+	grep -q -F "$module" THIRD_PARTY_NOTICES.md || fail "THIRD_PARTY_NOTICES.md does not name $module"
+done
 go -C tools run ./modzip -version "$version" "$root" "$tmp/proxy" || fail "the module zip"
 wc -c "$tmp/proxy/$ours/@v/$version.zip" | awk '{printf "-- a zip of %d KB\n", $1 / 1024}'
 
