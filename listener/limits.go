@@ -42,9 +42,9 @@ type Limits struct {
 	//
 	// With MaxPending or MaxConns, whose pace nobody knows beforehand, who has
 	// waited for more than Patience/2 is rejected. Zero trusts clients to wait for
-	// ever, also those of a parked [Gate]: set it if yours do not. 1000 clients
-	// that leave after half a second, of a server that logs in 100 a second with
-	// MaxPending 8, were all there after 11s if it was set, and 292 after 30s
+	// ever, also those of a parked [Gate]: set it if yours do not. Of 1000 clients
+	// that leave after half a second, at a server that logs in 100 a second with
+	// MaxPending 8, all were there after 13s if it was set, and a third after 20s
 	// without. How long a client has waited is known of TCP on Linux, and of
 	// connections with a method Waited() time.Duration.
 	//

@@ -34,7 +34,7 @@ var (
 	// Of issue 4's table: logins take a fifth of the agents' patience.
 	usual = storm{agents: 1500, workers: 15, perSec: 150, patience: time.Second, horizon: 25 * time.Second}
 	// Logins take a sixth of it with all places taken, and the agents come back sooner.
-	impatient = storm{agents: 1000, workers: 4, perSec: 100, patience: 500 * time.Millisecond, horizon: 25 * time.Second}
+	impatient = storm{agents: 1000, workers: 4, perSec: 100, patience: 500 * time.Millisecond, horizon: 20 * time.Second}
 )
 
 func (s storm) ideal() time.Duration {
@@ -75,7 +75,7 @@ func (s storm) arms(ctx context.Context) []arm {
 		}, func() {}},
 		s.throttle("Wait", listener.Limits{Rate: float64(s.perSec), Patience: s.patience}, func() {}),
 		s.throttle("Reset", listener.Limits{Rate: float64(s.perSec), Overflow: listener.Reset}, func() {}),
-		s.throttle("MaxPending", listener.Limits{MaxPending: 2 * s.workers}, s.upstream()),
+		s.throttle("MaxPending", listener.Limits{MaxPending: 2 * s.workers, Patience: s.patience}, s.upstream()),
 	}
 }
 
