@@ -67,7 +67,7 @@ func TestRetryMaxAttempts(t *testing.T) {
 func TestRetryMaxElapsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := exact
-		p.MaxElapsed = 10 * time.Second
+		p.MaxElapsed, p.MaxAttempts = 10*time.Second, 9
 		calls := 0
 		begun := time.Now()
 		_, err := backoff.Retry(t.Context(), p, func(context.Context) (int, error) {
