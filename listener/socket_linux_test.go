@@ -147,6 +147,23 @@ func TestWhatIsInHandAtShutIsKeptByAParkedGate(t *testing.T) {
 	require.NoError(t, g.Close())
 }
 
+func TestWhatIsInHandAtCloseIsReset(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	h := &handover{inner, make(chan struct{}, 1), make(chan struct{}, 1)}
+	g := listener.NewGate(h)
+	require.NoError(t, g.Open(t.Context()))
+	got := acceptLater(g)
+	client := dial(t, g.Addr())
+	<-h.accepted
+	require.NoError(t, g.Close())
+	h.pass <- struct{}{}
+	require.ErrorIs(t, (<-got).err, net.ErrClosed)
+	_, err = client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.Equal(t, listener.GateStats{Openings: 1, Reset: 1}, g.Stats())
+}
+
 func TestCorpsesOnSockets(t *testing.T) {
 	for name, a := range addresses(t) {
 		t.Run(name, func(t *testing.T) {
