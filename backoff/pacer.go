@@ -18,9 +18,10 @@ import (
 // so that it works the same behind several replicas.
 type Pacer struct {
 	// MaxPending is how many may be entered and unfinished at once. It should be at
-	// least twice what the server works on in parallel, and no more than it finishes
-	// before its clients lose patience. Zero means 256; below zero there is no limit,
-	// and nobody is turned away.
+	// least twice what the server works on in parallel, or the rate is measured too
+	// low, at worst by half; and no more than it finishes before its clients lose
+	// patience. Zero means 256; below zero there is no limit, and nobody is turned
+	// away.
 	MaxPending int
 
 	// Rate is a first guess of the completions a second, forgotten as soon as they
