@@ -1,7 +1,6 @@
 package listener_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -69,99 +68,6 @@ func TestSocketFileKeepsItsModeOverALoss(t *testing.T) {
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o620), info.Mode().Perm())
-}
-
-// Clients connect to a parked gate before it opens, and none is lost.
-func TestParkOnSockets(t *testing.T) {
-	for name, a := range addresses(t) {
-		t.Run(name, func(t *testing.T) {
-			g, err := listener.Config{Park: true}.Reserve(t.Context(), a[0], a[1])
-			require.NoError(t, err)
-			defer g.Close()
-			l := listener.Throttle(g, listener.Limits{MaxPending: 1000})
-			got := acceptLater(l)
-			addr := reachable(t, g.Addr())
-			for range 100 {
-				dial(t, addr)
-			}
-			require.Empty(t, got)
-			require.NoError(t, g.Open(t.Context()))
-			require.NoError(t, (<-got).err)
-			for range 99 {
-				accept(t, l)
-			}
-			got = acceptLater(l)
-			require.NoError(t, g.Shut())
-			dial(t, addr)
-			require.Empty(t, got)
-			require.NoError(t, g.Open(t.Context()))
-			a := <-got
-			require.NoError(t, a.err)
-			require.NoError(t, a.Close())
-			require.Zero(t, g.Stats().Reset)
-			require.Zero(t, g.Stats().AcceptErrors)
-		})
-	}
-}
-
-func TestShutResetsTheQueueOfARefusingGate(t *testing.T) {
-	g := reserve(t, "tcp", "127.0.0.1:0")
-	require.NoError(t, g.Open(t.Context()))
-	client := dial(t, g.Addr())
-	require.NoError(t, g.Shut())
-	_, err := client.Read(make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
-}
-
-// handover returns a connection from Accept when it is told to.
-type handover struct {
-	net.Listener
-	accepted, pass chan struct{}
-}
-
-func (h *handover) Accept() (net.Conn, error) {
-	c, err := h.Listener.Accept()
-	if err == nil {
-		h.accepted <- struct{}{}
-		<-h.pass
-	}
-	return c, err
-}
-
-func TestWhatIsInHandAtShutIsKeptByAParkedGate(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	h := &handover{inner, make(chan struct{}, 1), make(chan struct{}, 1)}
-	g := listener.NewGate(h)
-	require.NoError(t, g.Open(t.Context()))
-	got := acceptLater(g)
-	client := dial(t, g.Addr())
-	<-h.accepted
-	require.NoError(t, g.Shut())
-	h.pass <- struct{}{}
-	require.NoError(t, g.Open(t.Context()))
-	a := <-got
-	require.NoError(t, a.err)
-	require.Equal(t, client.LocalAddr().String(), a.RemoteAddr().String())
-	require.NoError(t, a.Close())
-	require.NoError(t, g.Close())
-}
-
-func TestWhatIsInHandAtCloseIsReset(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	h := &handover{inner, make(chan struct{}, 1), make(chan struct{}, 1)}
-	g := listener.NewGate(h)
-	require.NoError(t, g.Open(t.Context()))
-	got := acceptLater(g)
-	client := dial(t, g.Addr())
-	<-h.accepted
-	require.NoError(t, g.Close())
-	h.pass <- struct{}{}
-	require.ErrorIs(t, (<-got).err, net.ErrClosed)
-	_, err = client.Read(make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
-	require.Equal(t, listener.GateStats{Openings: 1, Reset: 1}, g.Stats())
 }
 
 func TestCorpsesOnSockets(t *testing.T) {
@@ -323,79 +229,6 @@ func TestWrappersKeepWhatTheyWrap(t *testing.T) {
 	require.True(t, listener.Admit(cu))
 	require.NoError(t, cu.Close())
 	require.Zero(t, lu.Stats().Open)
-}
-
-// timeWaits counts the TIME_WAIT sockets on our side of a port.
-func timeWaits(t *testing.T, port int) int {
-	t.Helper()
-	found := make(map[string]bool) // by both addresses: one that moves while the table is read is there twice
-	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, err := os.ReadFile(file)
-		if os.IsNotExist(err) {
-			continue
-		}
-		require.NoError(t, err)
-		for line := range bytes.Lines(table) {
-			f := strings.Fields(string(line))
-			if len(f) > 3 && f[3] == "06" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
-				found[f[1]+" "+f[2]] = true
-			}
-		}
-	}
-	return len(found)
-}
-
-func TestRejectsLeaveNoTimeWait(t *testing.T) {
-	g := reserve(t, "tcp", "127.0.0.1:0")
-	require.NoError(t, g.Open(t.Context()))
-	l := listener.Throttle(g, listener.Limits{MaxConns: 1, Overflow: listener.Reset})
-	port := g.Addr().(*net.TCPAddr).Port
-	before := timeWaits(t, port) // of whoever had the port before
-	client := dial(t, g.Addr())
-	first := accept(t, l)
-	got := acceptLater(l)
-	for range 200 {
-		c, err := net.Dial("tcp", g.Addr().String())
-		if err == nil { // or the reset was there before connect had returned
-			_, err = c.Read(make([]byte, 1))
-			_ = c.Close()
-		}
-		require.ErrorIs(t, err, syscall.ECONNRESET)
-	}
-	require.LessOrEqual(t, timeWaits(t, port), before)
-	require.Equal(t, uint64(200), l.Stats().Rejected[listener.OverConns])
-
-	require.NoError(t, first.Close()) // the table does show what there is
-	_, err := client.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
-	require.NoError(t, client.Close())
-	require.LessOrEqual(t, timeWaits(t, port), before+1)
-	require.NotZero(t, timeWaits(t, port))
-	require.NoError(t, l.Close())
-	<-got
-}
-
-// A goodbye arrives although the client has sent what nobody reads.
-func TestGoodbyeArrives(t *testing.T) {
-	g := reserve(t, "tcp", "127.0.0.1:0")
-	require.NoError(t, g.Open(t.Context()))
-	l := listener.Throttle(g, listener.Limits{
-		MaxConns: 1, Overflow: listener.Reset,
-		Reject: func(c net.Conn, _ listener.Reason) { _, _ = io.WriteString(c, "HTTP/1.1 503 Full\r\n\r\n") },
-	})
-	dial(t, g.Addr())
-	accept(t, l)
-	got := acceptLater(l)
-	for range 50 {
-		c := dial(t, g.Addr())
-		_, _ = c.Write(make([]byte, 1000))
-		answer, err := io.ReadAll(c)
-		require.NoError(t, err)
-		require.Contains(t, string(answer), "503 Full")
-		_ = c.Close()
-	}
-	require.NoError(t, l.Close())
-	<-got
 }
 
 // Many clients, many Accepts, limits that change and a gate that opens and shuts:

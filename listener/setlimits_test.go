@@ -1,0 +1,85 @@
+package listener_test
+
+import (
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/listener"
+	"github.com/connhygiene/connhygiene/listener/listenertest"
+)
+
+func TestSetLimitsWakes(t *testing.T) {
+	for name, tc := range map[string][2]listener.Limits{
+		"pending": {{MaxPending: 1}, {MaxPending: 2}},
+		"conns":   {{MaxConns: 1}, {MaxConns: 2}},
+		"rate":    {{Rate: 0.001}, {Rate: 1000}},
+		"off":     {{Rate: 0.001, MaxPending: 1}, {}},
+		"reset":   {{MaxPending: 1, PendingTimeout: -1}, {MaxPending: 1, PendingTimeout: -1, Overflow: listener.Reset}},
+		"timeout": {{MaxPending: 1, PendingTimeout: -1}, {MaxPending: 1, PendingTimeout: 1}},
+	} {
+		throttled(t, tc[0], func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+			connect(t, inner)
+			second := connect(t, inner)
+			accept(t, l)
+			time.Sleep(time.Millisecond)
+			got := acceptLater(l)
+			pending(t, got)
+			start := time.Now()
+			l.SetLimits(tc[1])
+			require.Equal(t, tc[1].MaxPending, l.Limits().MaxPending)
+			if name == "reset" {
+				isReset(t, second)
+				require.NoError(t, l.Close())
+				require.ErrorIs(t, (<-got).err, net.ErrClosed)
+				return
+			}
+			require.NoError(t, (<-got).err, name)
+			require.LessOrEqual(t, time.Since(start), time.Millisecond, name)
+		})
+	}
+}
+
+// Limits that were lowered while Accept was inside the inner listener hold for
+// the connection that it brings.
+func TestSetLimitsCountsWhatIsInHand(t *testing.T) {
+	throttled(t, listener.Limits{MaxPending: 5}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		connect(t, inner)
+		first := accept(t, l)
+		got := acceptLater(l)
+		synctest.Wait()
+		l.SetLimits(listener.Limits{MaxPending: 1})
+		connect(t, inner)
+		pending(t, got)
+		require.True(t, listener.Admit(first))
+		require.NoError(t, (<-got).err)
+
+		got = acceptLater(l)
+		synctest.Wait()
+		l.SetLimits(listener.Limits{MaxPending: 5})
+		synctest.Wait() // inside again
+		l.SetLimits(listener.Limits{MaxPending: 1, PendingTimeout: -1})
+		client := connect(t, inner)
+		pending(t, got)
+		require.NoError(t, l.Close()) // and what is in hand is reset
+		require.ErrorIs(t, (<-got).err, net.ErrClosed)
+		isReset(t, client)
+	})
+}
+
+func TestSetLimitsKeepsTokensOfAnUnchangedRate(t *testing.T) {
+	lim := listener.Limits{Rate: 1}
+	throttled(t, lim, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		connect(t, inner)
+		connect(t, inner)
+		accept(t, l)
+		lim.MaxConns = 100
+		l.SetLimits(lim)
+		start := time.Now()
+		accept(t, l)
+		require.Equal(t, time.Second, time.Since(start))
+	})
+}
