@@ -107,15 +107,15 @@ func TestFloodInMemory(t *testing.T) {
 			served := make(chan error, 1)
 			go func() { served <- logsIn(l) }()
 
-			require.Equal(t, loginTakes, p99(t, floodLasts, private.Dial))
+			require.Equal(t, loginTakes, p99(t, 2*time.Second, private.Dial))
 			ctx, cancel := context.WithCancel(t.Context())
 			flooded := make(chan struct{})
 			go func() {
 				flood(ctx, public.Dial)
 				close(flooded)
 			}()
-			require.Equal(t, loginTakes, p99(t, floodLasts, private.Dial), arm.name)
-			require.GreaterOrEqual(t, limited.Stats().Accepted, uint64(750))
+			require.Equal(t, loginTakes, p99(t, 2*time.Second, private.Dial), arm.name)
+			require.GreaterOrEqual(t, limited.Stats().Accepted, uint64(300))
 			cancel()
 			<-flooded
 			require.NoError(t, l.Close())
