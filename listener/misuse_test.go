@@ -84,6 +84,25 @@ func TestSetLimitsFromNoneToOneAndBack(t *testing.T) {
 	})
 }
 
+// Of many Accepts one waits for a client: the others would take theirs out of the
+// queue only to wait for room with them.
+func TestOneAcceptAtATime(t *testing.T) {
+	throttled(t, listener.Limits{MaxPending: 1, PendingTimeout: -1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { _, _ = l.Accept() })
+		}
+		synctest.Wait()
+		for range 3 {
+			connect(t, inner)
+		}
+		synctest.Wait()
+		require.Equal(t, 2, inner.Queued())
+		require.NoError(t, l.Close())
+		all.Wait()
+	})
+}
+
 // Admit at the wrong time, or once more, frees no place that is another's.
 func TestAdmitOfWhatIsGone(t *testing.T) {
 	throttled(t, listener.Limits{MaxPending: 1, PendingTimeout: -1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {

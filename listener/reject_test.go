@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -52,9 +53,9 @@ func TestRejectSaysGoodbye(t *testing.T) {
 		connect(t, inner)
 		accept(t, l)
 		late := connect(t, inner)
-		_, err := late.Write([]byte("hello, unread by the hook"))
-		require.NoError(t, err)
 		got := acceptLater(l)
+		_, err := late.Write(make([]byte, 1<<20)) // unread by the hook, and more than fits in between
+		require.NoError(t, err)
 		answer, err := io.ReadAll(late)
 		require.NoError(t, err)
 		require.Equal(t, "sorry: conns", string(answer))
@@ -130,6 +131,28 @@ func TestGoodbyeEndsWithoutItsHook(t *testing.T) {
 			<-got
 		})
 	}
+}
+
+// The hook's reads and writes end before the connection does, so that it can still
+// say something.
+func TestGoodbyeHasADeadline(t *testing.T) {
+	heard := make(chan error)
+	lim := listener.Limits{MaxConns: 1, Overflow: listener.Reset, Reject: func(c net.Conn, _ listener.Reason) {
+		_, err := c.Read(make([]byte, 1))
+		heard <- err
+	}}
+	throttled(t, lim, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		heard = make(chan error, 1)
+		connect(t, inner)
+		accept(t, l)
+		got := acceptLater(l)
+		start := time.Now()
+		connect(t, inner)
+		require.ErrorIs(t, <-heard, os.ErrDeadlineExceeded)
+		require.Equal(t, 9*time.Second, time.Since(start))
+		require.NoError(t, l.Close())
+		<-got
+	})
 }
 
 // A client that neither reads nor leaves has a second after the hook.

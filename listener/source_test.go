@@ -1,7 +1,9 @@
 package listener_test
 
 import (
+	"errors"
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,6 +42,27 @@ func TestPerSource(t *testing.T) {
 			connect(t, inner)
 			accept(t, l)
 		}
+	})
+}
+
+// A source that has gone leaves nothing behind.
+func TestPerSourceForgets(t *testing.T) {
+	throttled(t, listener.Limits{PerSource: 1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		used := func() uint64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		before := used()
+		for i := range 20_000 {
+			c, err := inner.DialFrom(t.Context(), &net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i))})
+			require.NoError(t, err)
+			s, err := l.Accept()
+			require.NoError(t, err)
+			require.NoError(t, errors.Join(c.Close(), s.Close()))
+		}
+		require.Less(t, used(), before+500_000) // 25 bytes for each, which an entry exceeds
 	})
 }
 
