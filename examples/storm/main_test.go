@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -24,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// small is an experiment that takes a second.
-var small = []string{"-agents", "10", "-capacity", "40", "-outage", "50ms", "-deadline", "20s", "-arms", "gate,planned"}
+// small is an experiment that takes a second, and has four.
+var small = []string{"-agents", "10", "-capacity", "10", "-outage", "50ms", "-deadline", "20s", "-arms", "gate,planned"}
 
 func program(ctx context.Context, args ...string) (status int, stdout, stderr string) {
 	var out, err bytes.Buffer
@@ -38,7 +37,7 @@ func TestTable(t *testing.T) {
 	svg, lines := filepath.Join(dir, "storm.svg"), filepath.Join(dir, "storm.csv")
 	status, out, progress := program(t.Context(), append(small, "-svg", svg, "-csv", lines)...)
 	require.Zero(t, status, progress)
-	require.Contains(t, out, "10 agents, 40 lookups a second")
+	require.Contains(t, out, "10 agents, 10 lookups a second")
 	require.Contains(t, out, "Seed 7.")
 	require.Regexp(t, `(?m)^ *gate +\d+ `, out)
 	require.Regexp(t, `(?m)^ *planned +10 `, out)
@@ -182,13 +181,27 @@ func TestInterruptedEndsWithWhatIsKnown(t *testing.T) {
 	require.Zero(t, status)
 	require.Contains(t, out, `"arms"`)
 
-	ctx, cancel = context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
 	svg := filepath.Join(t.TempDir(), "storm.svg")
-	status, out, _ = program(ctx, "-svg", svg)
+	var stdout bytes.Buffer
+	atOutage := onWrite(func(progress []byte) {
+		if bytes.Contains(progress, []byte("naive    down")) {
+			cancel()
+		}
+	})
+	status = run(ctx, []string{"-svg", svg}, &stdout, atOutage)
 	require.Zero(t, status)
-	require.Contains(t, out, "interrupted: what was known by then")
+	require.Contains(t, stdout.String(), "interrupted: what was known by then")
 	checkPicture(t, svg, "naive")
+}
+
+// onWrite is a writer that only looks.
+type onWrite func([]byte)
+
+func (f onWrite) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }
 
 func TestBar(t *testing.T) {
