@@ -92,12 +92,16 @@ func TestRejectIsBoundedAndOffTheAcceptPath(t *testing.T) {
 			require.ErrorIs(t, err, io.EOF)
 		}
 		require.InDelta(t, 10*time.Second, time.Since(start), float64(time.Second))
-		synctest.Wait()
-		late := connect(t, inner) // there is room for goodbyes again
+		time.Sleep(2 * time.Second) // until nobody waits for a client to read
+		late := connect(t, inner)   // there is room for goodbyes again
 		got = acceptLater(l)
 		pending(t, got)
+		start = time.Now()
+		_, err := late.Write([]byte("x"))
+		require.NoError(t, err) // not reset: the hook reads it
 		require.NoError(t, l.Close())
 		isReset(t, late) // cut by Close
+		require.Zero(t, time.Since(start))
 		require.ErrorIs(t, (<-got).err, net.ErrClosed)
 	})
 }
