@@ -23,7 +23,8 @@ echo "-- storm -svg -csv, and -explain"
 for file in storm.svg storm.csv table; do
 	[ -s "$tmp/$file" ] || fail "storm wrote nothing to $file"
 done
-"$tmp/bin/storm" -explain -agents 800 | grep -q MaxPending || fail "storm -explain"
+"$tmp/bin/storm" -explain -agents 800 >"$tmp/settings" || fail "storm -explain"
+grep -q MaxPending "$tmp/settings" || fail "storm -explain does not say MaxPending"
 
 echo "-- the storm of 10,000 agents, in virtual time"
 CONNHYGIENE_LONG=1 go test -count=1 -run TenThousand ./internal/storm || fail "the storm of 10,000 agents"
