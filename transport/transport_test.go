@@ -78,19 +78,29 @@ func TestConcurrencyNeedsBoth(t *testing.T) {
 				}
 				payload(w, r)
 			}))
+			burst := func(rt http.RoundTripper) (conns int) {
+				before := srv.Conns()
+				together.Add(64) // each needs its own
+				concurrently(64, 64, func() { closeUnread(t, rt, srv.URL+"/together?n=1000") })
+				return srv.Conns() - before
+			}
 			few := &transport.Reuse{Base: base(t, srv, 2), DrainTime: time.Minute}
-			concurrently(64, 128, func() { closeUnread(t, few, srv.URL+"/?n=1000") })
-			require.Greater(t, srv.Conns(), 64)
+			require.Equal(t, 64, burst(few))
+			require.GreaterOrEqual(t, burst(few), 62, "two were kept")
 
 			enough := &transport.Reuse{Base: base(t, srv, 100), DrainTime: time.Minute}
-			together.Add(64) // the cold burst: each needs its own
-			before := srv.Conns()
-			concurrently(64, 64, func() { closeUnread(t, enough, srv.URL+"/together?n=1000") })
-			cold := srv.Conns()
-			require.Equal(t, 64, cold-before)
-			concurrently(64, 1000, func() { closeUnread(t, enough, srv.URL+"/?n=1000") })
-			t.Logf("%d connections for 1000 warm requests", srv.Conns()-cold)
-			require.LessOrEqual(t, srv.Conns(), cold+20)
+			require.Equal(t, 64, burst(enough))
+			require.LessOrEqual(t, burst(enough), 20)
+			warm := 0
+			for range 5 { // a busy machine may hold up a connection on its way back
+				before := srv.Conns()
+				concurrently(64, 1000, func() { closeUnread(t, enough, srv.URL+"/?n=1000") })
+				if warm = srv.Conns() - before; warm <= 20 {
+					break
+				}
+			}
+			t.Logf("%d connections for 1000 warm requests", warm)
+			require.LessOrEqual(t, warm, 20)
 		})
 	}
 }
