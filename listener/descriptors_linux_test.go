@@ -78,6 +78,28 @@ func TestOutOfDescriptors(t *testing.T) {
 	require.NoError(t, server.Wait())
 }
 
+// The descriptor in reserve is held from the first Accept on, and not after Close.
+func TestCloseFreesTheReserve(t *testing.T) {
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"gate": func(l net.Listener) net.Listener {
+			g := listener.NewGate(l)
+			require.NoError(t, g.Open(t.Context()))
+			return g
+		},
+		"throttle": func(l net.Listener) net.Listener { return listener.Throttle(l, listener.Limits{}) },
+	} {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		before := descriptors(t)
+		l := wrap(inner)
+		got := acceptLater(l)
+		require.Eventually(t, func() bool { return descriptors(t) > before }, time.Minute, time.Millisecond, name)
+		require.NoError(t, l.Close())
+		<-got
+		require.Less(t, descriptors(t), before, name)
+	}
+}
+
 // starve is the server.
 func starve(t *testing.T) {
 	l, err := listener.ListenTwoPhase(t.Context(), "tcp", "127.0.0.1:0", "127.0.0.1:0", listener.Limits{})
