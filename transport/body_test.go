@@ -42,10 +42,12 @@ func answering(body io.ReadCloser) roundTrip {
 
 func TestCloseIsIdempotent(t *testing.T) {
 	inner := &countingBody{}
-	resp := get(t, &transport.Reuse{Base: answering(inner)}, "http://fake.test")
+	r := &transport.Reuse{Base: answering(inner)}
+	resp := get(t, r, "http://fake.test")
 	require.NoError(t, resp.Body.Close())
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 1, inner.closed)
+	require.EqualValues(t, 1, r.Stats().Abandoned)
 	_, err := resp.Body.Read(make([]byte, 1))
 	require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
 }

@@ -146,6 +146,19 @@ func TestColdStartWithinTimeout(t *testing.T) {
 	})
 }
 
+// Once a host is known to speak HTTP/1, where each needs a connection, nobody waits.
+func TestColdStartLetsHTTP1Pass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }))
+		r := &transport.Reuse{Base: slowDial(srv, t, 100*time.Millisecond, nil), ColdStart: true}
+		readAll(t, r, srv.URL)
+		start := time.Now()
+		concurrently(8, 8, func() { readAll(t, r, srv.URL) })
+		require.Equal(t, 1100*time.Millisecond, time.Since(start))
+		require.Zero(t, r.Stats().Waited)
+	})
+}
+
 // Hosts do not wait for each other.
 func TestColdStartIsPerHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -308,6 +308,16 @@ func TestGzipIsDrainedDecoded(t *testing.T) {
 	require.LessOrEqual(t, r.Stats().DrainedBytes, uint64(256<<10+1))
 }
 
+// The length of an answer that Base decoded says nothing of what is left.
+func TestUncompressedHasNoLength(t *testing.T) {
+	r := &transport.Reuse{Base: roundTrip(func(*http.Request) (*http.Response, error) {
+		body := io.NopCloser(strings.NewReader("decoded"))
+		return &http.Response{StatusCode: 200, ProtoMajor: 1, ContentLength: 1 << 30, Uncompressed: true, Body: body}, nil
+	})}
+	closeUnread(t, r, "http://fake.test")
+	require.EqualValues(t, 1, r.Stats().Drained)
+}
+
 func TestDrainClose(t *testing.T) {
 	srv := transporttest.NewServer(t, payload)
 	tr := base(t, srv, 1)

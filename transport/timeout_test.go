@@ -157,6 +157,21 @@ func TestUpgradeOutlivesTimeout(t *testing.T) {
 	})
 }
 
+// A Base may go on to heed the context of an upgraded connection.
+func TestUpgradeOutlivesTimeoutOfAnyBase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen context.Context
+		r := &transport.Reuse{Timeout: time.Second, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+			seen = req.Context()
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, Body: http.NoBody}, nil
+		})}
+		_, err := r.RoundTrip(newRequest(t, "http://fake.test")) //nolint:bodyclose // there is none
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.NoError(t, seen.Err())
+	})
+}
+
 // echo speaks a protocol of lines to whoever asks for it.
 func echo(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") != "echo" {
