@@ -62,7 +62,10 @@ var doors = []door{
 	{"ours, MaxPending, Reset", func(l net.Listener, _ livelock) net.Listener {
 		return listener.Throttle(l, listener.Limits{MaxPending: 2 * workers, Overflow: listener.Reset})
 	}, true, allIn},
-	{"ours, MaxPending, Wait", func(l net.Listener, _ livelock) net.Listener { // for clients that wait longer than the queue is
+	{"ours, MaxPending, Wait", func(l net.Listener, _ livelock) net.Listener {
+		return listener.Throttle(l, listener.Limits{MaxPending: 2 * workers, Patience: agentPatience})
+	}, true, allIn},
+	{"ours, MaxPending, trusting", func(l net.Listener, _ livelock) net.Listener { // for clients that wait longer than the queue is
 		return listener.Throttle(l, listener.Limits{MaxPending: 2 * workers})
 	}, true, unknown},
 }
