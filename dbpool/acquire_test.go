@@ -99,7 +99,7 @@ func TestWarmStopsAtTheFirstError(t *testing.T) {
 		n, err := dbpool.Warm(t.Context(), db, 20)
 		require.Equal(t, "53300", state(err))
 		require.ErrorContains(t, err, "dbpool: warm: ")
-		require.GreaterOrEqual(t, n, 4)
+		require.GreaterOrEqual(t, n, 3, "the seventh dial begins when three have ended")
 		require.LessOrEqual(t, n, 6)
 		require.LessOrEqual(t, time.Since(from), 20*time.Millisecond)
 	})
