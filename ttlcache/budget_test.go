@@ -95,7 +95,7 @@ func TestSievePrefersTheDead(t *testing.T) {
 		for i := range 8 {
 			use(i)
 		}
-		time.Sleep(ttl)
+		time.Sleep(ttl) // of the synctest bubble
 		for i := range 16 {
 			require.True(t, c.Put(100+i, i, time.Now())) // and not used
 		}

@@ -177,7 +177,7 @@ func play(t *testing.T, script []byte) {
 		case 13:
 			p.shift++
 		default:
-			time.Sleep(time.Duration(k) * 600 * time.Millisecond)
+			time.Sleep(time.Duration(k) * 600 * time.Millisecond) // of the synctest bubble
 		}
 	}
 }

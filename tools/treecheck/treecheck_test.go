@@ -128,7 +128,7 @@ func TestPaths(t *testing.T) {
 	} {
 		require.Len(t, checkPaths(plant(t, "README.md", "# x\n\n"+bad+"\n")), 1, bad)
 	}
-	for _, ok := range []string{"https://example.com/work/x", "internal/work/x", "/var/run/x", "/root", "GET /workers/1"} {
+	for _, ok := range []string{join("https://example.com", "work", "x"), join("internal", "work", "x"), "/var/run/x", "/root", "GET /workers/1"} {
 		require.Empty(t, checkPaths(plant(t, "README.md", ok)), ok)
 	}
 }
