@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,6 +131,36 @@ func TestColdStartBeyondTheStreamLimit(t *testing.T) {
 		t.Logf("%d connections", conns)
 		require.GreaterOrEqual(t, conns, int64(3))
 		require.LessOrEqual(t, conns, int64(6)) // without: 600; net/http assumes a limit of 100 until told
+	})
+}
+
+// Those who have got a connection and not yet sent a header would all be sent to look
+// for another one, and each dial: who retires it lets them go first.
+func TestRetirementWaitsForWhoHasPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newPipeHTTP2(t, payload)
+		r := &transport.Reuse{Base: srv.base(t), ColdStart: true, MaxConnAge: time.Second, Jitter: -1}
+		readAll(t, r, pipeURL) // its connection is born 20ms from the start
+		time.Sleep(995 * time.Millisecond)
+		slow := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { time.Sleep(10 * time.Millisecond) },
+		})
+		var all sync.WaitGroup
+		for range 63 {
+			all.Go(func() {
+				resp, err := r.RoundTrip(newRequest(t, pipeURL).WithContext(slow))
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+			})
+		}
+		synctest.Wait()
+		time.Sleep(5 * time.Millisecond)
+		readAll(t, r, pipeURL)
+		all.Wait()
+		require.EqualValues(t, 1, r.Stats().Retired)
+		readAll(t, r, pipeURL)
+		require.EqualValues(t, 2, srv.conns.Load())
+		require.Zero(t, r.Stats().Failed)
 	})
 }
 
