@@ -33,7 +33,7 @@ func behindHAProxy(t *testing.T, lines string) (*service.HAProxy, *transporttest
 func TestNoErrorWhenHAProxyClosesIdleConnections(t *testing.T) {
 	for name, request := range map[string]func(*testing.T, string) func() *http.Request{"GET": get, "POST, marked": markedPost} {
 		t.Run(name, func(t *testing.T) {
-			h, _ := behindHAProxy(t, "\ttimeout http-keep-alive 1s")
+			h, srv := behindHAProxy(t, "\ttimeout http-keep-alive 1s")
 			reuse := &transport.Reuse{Base: transport.New(100)}
 			work := httpLoad{workers: 100, pause: around(time.Second, 4*time.Millisecond), request: request(t, h.URL), lazy: true}
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
@@ -45,7 +45,7 @@ func TestNoErrorWhenHAProxyClosesIdleConnections(t *testing.T) {
 			t.Logf("%d requests over %d connections; client: %+v", requests, connections, stats)
 			require.Empty(t, failures)
 			require.NotZero(t, answered)
-			require.GreaterOrEqual(t, requests, answered, "some were sent twice, perhaps")
+			require.GreaterOrEqual(t, srv.Requests(), answered, "some were sent twice, perhaps")
 		})
 	}
 }
@@ -71,6 +71,6 @@ func TestMaxConnAgeBehindHAProxy(t *testing.T) {
 	require.Empty(t, failures[0], "GET")
 	require.Empty(t, failures[1], "POST, unmarked: no connection dies under a request")
 	require.NotZero(t, stats.Retired)
-	require.GreaterOrEqual(t, connections, int(stats.Retired))
-	require.EqualValues(t, requests, stats.Requests)
+	// Not what HAProxy counts: it drops lines of its log when nobody reads them at once.
+	require.GreaterOrEqual(t, srv.Requests(), int(stats.Requests))
 }
