@@ -1,10 +1,12 @@
 package transport_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -69,4 +71,30 @@ func TestOneAllocation(t *testing.T) {
 	}
 	req := newRequest(t, srv.URL).WithContext(t.Context())
 	require.LessOrEqual(t, allocs(t, &transport.Reuse{Base: fake}, req, read), allocs(t, fake, req, read)+1)
+}
+
+// A request whose context can end costs no more if that context comes again, as in
+// an agent's loop, and two allocations more, a link, if each request has its own.
+func TestAllocationsOfContexts(t *testing.T) {
+	if raceEnabled {
+		t.Skip("sync.Pool drops at random under the race detector")
+	}
+	srv := transporttest.NewServer(t, payload)
+	rt := base(t, srv, 1)
+	r := &transport.Reuse{Base: rt}
+	req := newRequest(t, srv.URL+"/?n=300")
+	same := req.WithContext(t.Context())
+	buf := make([]byte, 512)
+	fresh := func(rt http.RoundTripper) float64 {
+		return testing.AllocsPerRun(300, func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			read(t, rt, req.WithContext(ctx), buf)
+			cancel()
+		})
+	}
+	again, bare := allocs(t, r, same, read), allocs(t, rt, same, read)
+	one, oneBare := fresh(r), fresh(rt)
+	t.Logf("the same: %v, bare %v; a new one each: %v, bare %v", again, bare, one, oneBare)
+	require.LessOrEqual(t, again, bare+1)
+	require.LessOrEqual(t, one, oneBare+3)
 }

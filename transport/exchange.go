@@ -26,7 +26,9 @@ type exchange struct {
 func newExchange(r *Reuse, h *host, req *http.Request) *exchange {
 	x := &exchange{reuse: r, host: h, orig: req}
 	x.scope.parent = req.Context()
-	x.scope.idle = &r.idle
+	if r.own {
+		x.scope.endings = &r.endings
+	}
 	switch {
 	case r.MaxConnAge > 0:
 		x.scope.parent = httptrace.WithClientTrace(x.scope.parent, x.hooks())
@@ -116,7 +118,7 @@ func (x *exchange) over(resp *http.Response) {
 		x.scope.disarm() // the request's body may still be on its way
 		return
 	}
-	x.scope.finish(x.reuse.own)
+	x.scope.finish(true)
 }
 
 // fail frees what an exchange holds that has no answer. It says of the error

@@ -58,8 +58,8 @@ type Reuse struct {
 	ColdStart bool
 
 	// Timeout ends the whole exchange, the body included, like
-	// http.Client.Timeout, which costs 12 allocations more on a transport that is
-	// wrapped. It is counted for each request, so for each redirect anew. The
+	// http.Client.Timeout, which on a transport that is wrapped costs a request two
+	// goroutines and 22 allocations more. It is counted for each request, so for each redirect anew. The
 	// error is a net.Error whose Timeout method reports true, and Is
 	// context.DeadlineExceeded. The wait for ColdStart counts. A connection that was
 	// upgraded (status 101) outlives it. Zero or negative means no limit.
@@ -79,7 +79,7 @@ type Reuse struct {
 	base     http.RoundTripper // Base, or what stands in for it
 	own      bool              // base is an *http.Transport, whose use of contexts is known
 	hosts    hosts
-	idle     sync.Pool // of *ending
+	endings  endings
 	drainers sync.Pool // of *drainer
 	ages     ages
 

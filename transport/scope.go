@@ -12,27 +12,15 @@ var errTimeout = context.DeadlineExceeded
 // A scope is the context of one exchange: that of the caller's request, with an
 // end and httptrace hooks of its own. Both are made only if somebody asks.
 type scope struct {
-	parent context.Context
-	trace  context.Context // answers for httptrace and nothing else; nil if parent has the hooks
-	idle   *sync.Pool      // of *ending
+	parent  context.Context
+	trace   context.Context // answers for httptrace and nothing else; nil if parent has the hooks
+	endings *endings        // nil if they cannot be used again
 
 	mu       sync.Mutex // guards the fields below
 	ending   *ending
 	err      error // why it ended before its parent did
 	timer    *time.Timer
 	deadline time.Time
-}
-
-// An ending is what the standard library makes of a context that can be ended.
-// It costs five allocations, so one that was never used is used again, see finish.
-type ending struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-}
-
-func newEnding(parent context.Context) *ending {
-	ctx, cancel := context.WithCancelCause(parent)
-	return &ending{ctx, cancel}
 }
 
 var _ context.Context = (*scope)(nil)
@@ -57,11 +45,8 @@ func (s *scope) Done() <-chan struct{} {
 func (s *scope) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.err != nil:
+	if s.err != nil {
 		return s.err
-	case s.ending != nil && s.parent.Done() != nil:
-		return s.ending.ctx.Err()
 	}
 	return s.parent.Err()
 }
@@ -87,10 +72,9 @@ func (s *scope) endingLocked() *ending {
 	if s.ending != nil {
 		return s.ending
 	}
-	if s.parent.Done() == nil {
-		s.ending, _ = s.idle.Get().(*ending)
-	}
-	if s.ending == nil {
+	if s.endings != nil {
+		s.ending = s.endings.take(s.parent)
+	} else {
 		s.ending = newEnding(s.parent)
 	}
 	if s.err != nil {
@@ -136,21 +120,21 @@ func (s *scope) end(cause error) {
 	e := s.ending
 	s.mu.Unlock()
 	if e != nil {
-		e.cancel(cause)
+		e.end(cause)
 	}
 }
 
 // finish frees what the scope holds, once its exchange is over and nothing waits
-// for Done any more. With reuse the ending serves another exchange.
+// for Done any more. If the answer was read to the end, the ending serves another
+// exchange.
 //
-// That is right after an answer that an *http.Transport read to the end: nothing
-// of it heeds this context any more, so that a later end of the other exchange
-// finds nobody here. The scope keeps pointing to the ending, because the transport
-// may unlink its own context from it a moment later.
-func (s *scope) finish(reuse bool) {
+// That is right for an *http.Transport: nothing of it heeds this context any more,
+// so that a later end of the other exchange finds nobody here. The scope keeps
+// pointing to the ending, because the transport may unlink its own context from it
+// a moment later.
+func (s *scope) finish(read bool) {
 	s.mu.Lock()
-	fresh := s.err == nil && s.ending != nil && s.parent.Done() == nil
-	if !reuse || !fresh {
+	if !read || s.endings == nil || s.err != nil || s.ending == nil {
 		s.mu.Unlock()
 		s.end(context.Canceled)
 		return
@@ -159,7 +143,7 @@ func (s *scope) finish(reuse bool) {
 	s.err = context.Canceled
 	e := s.ending
 	s.mu.Unlock()
-	s.idle.Put(e)
+	s.endings.put(e)
 }
 
 // timedOut reports whether Timeout ended the scope.

@@ -1,0 +1,152 @@
+package transport_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/transport"
+	"github.com/connhygiene/connhygiene/transport/transporttest"
+)
+
+// A counting context knows how many wait for its end.
+type counting struct {
+	context.Context
+	mu      sync.Mutex
+	waiting int
+}
+
+func (c *counting) AfterFunc(f func()) func() bool {
+	c.add(1)
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool {
+		ok := stop()
+		if ok {
+			c.add(-1)
+		}
+		return ok
+	}
+}
+
+func (c *counting) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting += n
+}
+
+func (c *counting) left() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting
+}
+
+// Value hides the context inside, to which package context would link past AfterFunc.
+func (c *counting) Value(any) any { return nil }
+
+// A context that outlives its requests holds nothing of them but one link, and that
+// only until another context comes.
+func TestContextsAreLeftAlone(t *testing.T) {
+	srv := transporttest.NewServer(t, payload)
+	r := &transport.Reuse{Base: base(t, srv, 1), DrainBytes: 100}
+	ctx := &counting{Context: t.Context()}
+	for range 10 {
+		for _, query := range []string{"/?n=10", "/?n=1000", "/?n=1000&chunked", "/none?n=0"} {
+			read(t, r, newRequest(t, srv.URL+query).WithContext(ctx), make([]byte, 2000))
+			unread(t, r, newRequest(t, srv.URL+query).WithContext(ctx), nil)
+		}
+		_, err := r.RoundTrip(newRequest(t, "http://127.0.0.1:1").WithContext(ctx))
+		require.Error(t, err)
+		require.LessOrEqual(t, ctx.left(), 1)
+	}
+	for range 3 {
+		read(t, r, newRequest(t, srv.URL+"/?n=10").WithContext(ctx), make([]byte, 20))
+	}
+	require.Equal(t, 1, ctx.left())
+	another, end := context.WithCancel(t.Context())
+	defer end()
+	other := &counting{Context: another}
+	read(t, r, newRequest(t, srv.URL+"/?n=10").WithContext(other), make([]byte, 20))
+	require.Zero(t, ctx.left())
+	require.Zero(t, other.left())
+}
+
+// A request ends with its own context, whatever became of those before it.
+func TestContextsEndTheirOwnRequests(t *testing.T) {
+	waiting := make(chan struct{})
+	srv := transporttest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/wait" {
+			waiting <- struct{}{}
+			<-waiting
+		}
+		payload(w, req)
+	}))
+	r := &transport.Reuse{Base: base(t, srv, 1)}
+	request := func(ctx context.Context, path string) *http.Request {
+		return newRequest(t, srv.URL+path+"?n=10").WithContext(ctx)
+	}
+	for range 3 {
+		a, endA := context.WithCancel(t.Context())
+		for range 3 {
+			read(t, r, request(a, "/"), make([]byte, 20))
+		}
+		b, endB := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			read(t, r, request(b, "/wait"), make([]byte, 20))
+		}()
+		<-waiting
+		endA()
+		requests := srv.Requests()
+		_, err := r.RoundTrip(request(a, "/"))
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, requests, srv.Requests(), "sent though its context had ended")
+		waiting <- struct{}{}
+		<-done
+
+		for range 3 {
+			read(t, r, request(b, "/"), make([]byte, 20))
+		}
+		failed := make(chan error)
+		go func() {
+			_, err := r.RoundTrip(request(b, "/wait"))
+			failed <- err
+		}()
+		<-waiting
+		endB()
+		require.ErrorIs(t, <-failed, context.Canceled)
+		waiting <- struct{}{}
+	}
+}
+
+// What is kept for a context that came twice ends with it, and serves nobody else.
+func TestContextEndsWhileIdle(t *testing.T) {
+	srv := transporttest.NewServer(t, payload)
+	r := &transport.Reuse{Base: base(t, srv, 1)}
+	for range 20 {
+		ctx, end := context.WithCancel(t.Context())
+		for range 3 {
+			read(t, r, newRequest(t, srv.URL+"/?n=10").WithContext(ctx), make([]byte, 20))
+		}
+		end()
+		read(t, r, newRequest(t, srv.URL+"/?n=10").WithContext(t.Context()), make([]byte, 20))
+		read(t, r, newRequest(t, srv.URL+"/?n=10"), make([]byte, 20))
+	}
+}
+
+func TestNothingIsSentForAnEndedContext(t *testing.T) {
+	srv := transporttest.NewServer(t, payload)
+	r := &transport.Reuse{Base: base(t, srv, 1)}
+	readAll(t, r, srv.URL+"/?n=10")
+	for range 50 {
+		ctx, end := context.WithCancelCause(t.Context())
+		end(http.ErrServerClosed)
+		_, err := r.RoundTrip(newRequest(t, srv.URL+"/?n=10").WithContext(ctx))
+		require.ErrorIs(t, err, http.ErrServerClosed)
+	}
+	require.Equal(t, 1, srv.Requests())
+}
