@@ -19,8 +19,8 @@ if [ -z "$broken" ]; then
 	exit 0
 fi
 printf 'incompatible with %s:\n%s\n' "$tag" "$broken"
-unreleased=$(awk '/^## \[/ {on = /\[Unreleased\]/} on' CHANGELOG.md)
+since=$(awk -v last="## [${tag#v}]" 'index($0, last) == 1 {exit} {print}' CHANGELOG.md)
 case $tag in
-v0.*) grep -q 'Breaking:' <<<"$unreleased" || fail "breaks users of $tag: announce it in the CHANGELOG as 'Breaking:'" ;;
+v0.*) grep -q 'Breaking:' <<<"$since" || fail "breaks users of $tag: announce it in the CHANGELOG as 'Breaking:'" ;;
 *) fail "breaks users of $tag" ;;
 esac

@@ -71,9 +71,10 @@ done
 grep -h '^Benchmark\|^goos\|^goarch\|^cpu\|^pkg' "${rounds[@]}" >"$dir/raw.txt"
 benchstat() { tool benchstat -col /lib "$@" "$dir/raw.txt" 2>"$dir/warnings" || fail "benchstat $*"; }
 benchstat -format csv >"$dir/stats.csv"
-for name in $(sed -nE 's|^Benchmark([A-Za-z]+)/.*|\1|p' "$dir/raw.txt" | awk '!seen[$0]++'); do
+sed -nE 's|^Benchmark([A-Za-z]+)/.*|\1|p' "$dir/raw.txt" | awk '!seen[$0]++' >"$dir/names"
+while read -r name; do
 	benchstat -filter ".name:$name" | grep -v '^goos\|^goarch\|^cpu\|^pkg' >"$dir/stats-$name.txt"
-done
+done <"$dir/names"
 sed -n 's/^cpu: //p' "$dir/raw.txt" | head -n 1 >"$dir/cpu.txt"
 go -C internal/bench list -m -f '{{if not (or .Main .Indirect .Replace)}}{{.Path}} {{.Version}}{{end}}' all |
 	grep -v 'testify\|goleak' >"$dir/peers.txt"
