@@ -21,7 +21,7 @@
 //     neither thrash nor storm its server, and somebody asks how large it may be
 //
 // Fixtures for one's own tests are in listener/listenertest,
-// transport/transporttest and dbpool/dbpooltest; the first two work inside a
+// transport/transporttest and dbpool/dbpooltest. They work inside a
 // testing/synctest bubble, and so does everything else, since the packages know
 // no clock but package time.
 //

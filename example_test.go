@@ -31,7 +31,7 @@ func Example_client() {
 // A server that lets in what it can serve.
 func Example_server() {
 	ctx := context.Background()
-	srv := &http.Server{ConnContext: listener.ConnContext, Handler: http.HandlerFunc(
+	srv := &http.Server{Handler: http.HandlerFunc(
 		func(_ http.ResponseWriter, r *http.Request) {
 			fmt.Println("logged in:", listener.AdmitContext(r.Context()))
 		})}
@@ -40,8 +40,9 @@ func Example_server() {
 		if err != nil {
 			return nil, err
 		}
+		srv.ConnContext = listener.ConnContext // handlers call listener.AdmitContext once a client has logged in
 		go srv.Serve(listener.Throttle(gate, listener.Limits{MaxPending: 20}))
-		return gate, gate.Open(ctx) // once ready; handlers call listener.AdmitContext when a client has logged in
+		return gate, gate.Open(ctx) // once the server is ready
 	}
 	gate, err := serve()
 	if err != nil {

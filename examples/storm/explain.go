@@ -21,7 +21,7 @@ func explain(w io.Writer, c storm.Config, maxConnections int) error {
 		return err
 	}
 	fmt.Fprintf(w, "N = %d agents, C = %g lookups a second, deadline d = %v, database server of M = %d connections.\n"+
-		"A lookup takes S = %v here: put in your own.\n\n", c.Agents, c.Capacity, c.Deadline, maxConnections, seconds(c.Service()))
+		"A lookup takes S = %v here; with another, MaxPending, MaxLoads and the auth pool change as their formula says.\n\n", c.Agents, c.Capacity, c.Deadline, maxConnections, seconds(c.Service()))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range settings {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", s.name, s.value, s.why)
@@ -70,6 +70,7 @@ func clientSettings(c storm.Config) []setting {
 		{"backoff.Policy.Max", seconds(most(c)), fmt.Sprintf("min(%v, N/C): a longer delay leaves the server waiting for its last agents", usualMax)},
 		{"backoff.Backoff.Splay", seconds(c.Bound()), "N/C, for agents that nobody can tell anything"},
 		{"backoff.Backoff.SetWindow", seconds(c.Bound()), "N/C = Pacer.Window(N), announced while they are connected or before a restart"},
+		{"backoff.Policy.MaxHint", seconds(max(10*most(c), 2*c.Bound())), "max(10*Max, 2*N/C): a hint or window beyond it is cut short, and 10*Max is the default"},
 	}
 }
 
@@ -114,8 +115,8 @@ func poolSettings(c storm.Config, maxConnections int) ([]setting, error) {
 		return nil, err
 	}
 	return []setting{
-		{"dbpool.Budget", count(maxConnections - reserved - 3*dialsAtOnce), fmt.Sprintf("M - %d reserved - 3 pools * %d dials at once; divide by the processes you run", reserved, dialsAtOnce)},
-		{"dbpool.AuthPath", count(sizes["auth"]), "as MaxLoads, if the server has so many: a lookup holds one connection"},
+		{"dbpool.Budget", count(maxConnections - reserved - 3*dialsAtOnce), fmt.Sprintf("(M - %d reserved) / processes - 3 pools * %d dials at once; here for one process", reserved, dialsAtOnce)},
+		{"dbpool.AuthPath", count(sizes["auth"]), "as MaxLoads, at most M/2: a lookup holds one connection"},
 		{"dbpool.Server, API", count(sizes["api"]), "two thirds of what is left, in a pool of its own"},
 		{"dbpool.Server, internal", count(sizes["internal"]), "one third, so that the service can reach itself during a storm"},
 	}, nil

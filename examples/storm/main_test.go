@@ -122,7 +122,10 @@ func TestBadFlagsAreOneLineAndStatusTwo(t *testing.T) {
 		{"-guess", "100"},
 		{"-arms", "nice"},
 		{"-arms", "gate,gate"},
+		{"-deadline", "100h"},
 		{"-parallel", "0"},
+		{"-explain", "-json"},
+		{"-csv", "same", "-svg", "same"},
 		{"-max-connections", "-4"},
 		{"-addr", taken.Addr().String()},
 		{"-svg", "/nowhere/storm.svg"},
@@ -161,7 +164,7 @@ func TestExplain(t *testing.T) {
 	require.Zero(t, status)
 	for name, value := range map[string]string{
 		"bound": "13.33s", "regime": "gap-limited", "livelock": "yes", "Splay": "13.33s", "SetWindow": "13.33s", "listener.Limits.MaxPending": "12",
-		"TTL": "1m0s", "MaxLoads": "12", "AuthPath": "12", "dbpool.Server, API": "48", "dbpool.Server, internal": "24", "memory": "20.0 MB",
+		"MaxHint": "2m13.33s", "TTL": "1m0s", "MaxLoads": "12", "AuthPath": "12", "dbpool.Server, API": "48", "dbpool.Server, internal": "24", "memory": "20.0 MB",
 	} {
 		require.Regexp(t, `(?m)^\S*`+name+` +`+value+` `, out)
 	}

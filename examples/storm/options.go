@@ -75,6 +75,10 @@ func (o *options) resolve(rest []string) error {
 		return fmt.Errorf("-parallel %d: must be at least 1", o.parallel)
 	case o.config.Guess == 0:
 		return errors.New("-guess 0: must be from 0.1 to 10 times the capacity")
+	case o.explain && (o.json || o.svg != "" || o.csv != ""):
+		return errors.New("-explain: must be without -json, -svg and -csv, since nothing is played")
+	case o.svg != "" && o.svg == o.csv:
+		return fmt.Errorf("-csv %s: must be another file than that of -svg", o.csv)
 	case o.maxConnections < 1:
 		return fmt.Errorf("-max-connections %d: must be at least 1", o.maxConnections)
 	}
@@ -97,10 +101,10 @@ func (o *options) checkArms() error {
 	seen := map[string]bool{}
 	for _, name := range o.arms {
 		if storm.Describe(name) == "" {
-			return fmt.Errorf("-arms %s: must be of %s", name, strings.Join(storm.Arms(), ","))
+			return fmt.Errorf("-arms %q: must be of %s", name, strings.Join(storm.Arms(), ","))
 		}
 		if seen[name] {
-			return fmt.Errorf("-arms %s: must be named once", name)
+			return fmt.Errorf("-arms %q: must be named once", name)
 		}
 		seen[name] = true
 	}

@@ -72,9 +72,10 @@ func newPoliteAgent(id int, r *run, b *backoff.Backoff) *agent {
 // token is unique to the agent, so that nothing can be coalesced.
 func token(id int) string { return fmt.Sprintf("agent-%d", id) }
 
-// patience is how long an agent waits for the answer to one attempt. It is
-// longer than any arm's queue: a client that leaves the line earlier needs a
-// server that knows, see listener.Limits.Patience.
+// patience is how long an agent waits for the answer to one attempt. It is longer
+// than the queue of any fleet whose bound is below it; of a larger one, some ask
+// twice. A client that leaves the line earlier needs a server that knows, see
+// listener.Limits.Patience.
 const patience = time.Minute
 
 // run is the whole agent: come back, hold the stream, lose it.

@@ -36,7 +36,8 @@ type Config struct {
 	Outage time.Duration
 
 	// Deadline is how long the server's auth step waits for its lookup. It must
-	// be longer than one lookup takes, see [Config.Service].
+	// be longer than one lookup takes, see [Config.Service], and no longer than an
+	// agent waits for an answer, a minute.
 	Deadline time.Duration
 
 	// Guess is what the server believes that its upstream can do, as a multiple of
@@ -99,8 +100,8 @@ func (c Config) Validate() error {
 		return &FieldError{"outage", c.Outage, "must be longer than 0s"}
 	case c.Outage > c.Horizon():
 		return &FieldError{"outage", c.Outage, fmt.Sprintf("must be at most %v, the horizon of 4 x agents/capacity", c.Horizon().Round(time.Millisecond))}
-	case c.Deadline <= c.Service():
-		return &FieldError{"deadline", c.Deadline, fmt.Sprintf("must be longer than one lookup, %v", c.Service().Round(time.Millisecond))}
+	case c.Deadline <= c.Service() || c.Deadline > patience:
+		return &FieldError{"deadline", c.Deadline, fmt.Sprintf("must be longer than one lookup, %v, and at most %v, an agent's patience", c.Service().Round(time.Millisecond), patience)}
 	case c.Guess != 0 && !(c.Guess >= minGuess && c.Guess <= maxGuess):
 		return &FieldError{"guess", c.Guess, fmt.Sprintf("must be from %v to %v times the capacity", minGuess, maxGuess)}
 	case c.Connector != nil && c.Query == "":

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,12 +323,13 @@ func TestValidateNamesTheField(t *testing.T) {
 		"capacity": change(func(c *storm.Config) { c.Capacity = 0 }),
 		"outage":   change(func(c *storm.Config) { c.Outage = 10 * time.Minute }),
 		"deadline": change(func(c *storm.Config) { c.Deadline = time.Millisecond }),
+		"Deadline": change(func(c *storm.Config) { c.Deadline = time.Hour }),
 		"guess":    change(func(c *storm.Config) { c.Guess = -1 }),
 	} {
 		t.Run(field, func(t *testing.T) {
 			var wrong *storm.FieldError
 			require.ErrorAs(t, c.Validate(), &wrong)
-			require.Equal(t, field, wrong.Field)
+			require.Equal(t, strings.ToLower(field), wrong.Field)
 		})
 	}
 	require.Error(t, change(func(c *storm.Config) { c.Capacity = math.NaN() }).Validate())
