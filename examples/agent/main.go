@@ -38,12 +38,12 @@ type options struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the whole program; it returns the exit status.
-func run(ctx context.Context, args []string, stderr io.Writer) int {
-	o, err := parse(args, stderr)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -58,31 +58,48 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	return 0
 }
 
-func parse(args []string, stderr io.Writer) (options, error) {
+func parse(args []string, help io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("agent", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard)
 	f.StringVar(&o.server, "server", "http://127.0.0.1:7070", "the server")
 	f.StringVar(&o.name, "name", "agent", "name of the agent, which is part of its token")
 	f.IntVar(&o.agents, "agents", 1, "how many agents to be")
 	f.DurationVar(&o.splay, "splay", 10*time.Second, "spread of the return to a server that has announced nothing")
 	f.DurationVar(&o.max, "max", 15*time.Second, "longest wait between two attempts, unless the server asks for more")
 	f.StringVar(&o.debug, "debug", "", "where to serve /debug/vars; empty is nowhere")
-	if err := f.Parse(args); err != nil {
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		usage(f, help)
+	}
+	if err != nil {
 		return o, err
 	}
+	return o, o.check(f.Args())
+}
+
+// usage is for those who ask. A wrong flag gets one line instead, which names it.
+func usage(f *flag.FlagSet, w io.Writer) {
+	fmt.Fprint(w, "Usage: agent [flags]\n\nHolds a stream to a server, see examples/server, and comes back when it is lost.\n\n")
+	f.SetOutput(w)
+	f.PrintDefaults()
+}
+
+func (o options) check(rest []string) error {
 	server, err := url.Parse(o.server)
 	switch {
-	case f.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	case err != nil || server.Host == "":
-		return o, fmt.Errorf("-server is %q, must be a URL like http://127.0.0.1:7070", o.server)
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	case err != nil || server.Host == "" || (server.Scheme != "http" && server.Scheme != "https"):
+		return fmt.Errorf("-server is %q, must be a URL like http://127.0.0.1:7070", o.server)
 	case o.agents < 1:
-		return o, fmt.Errorf("-agents is %d, must be at least 1", o.agents)
-	case o.splay < 0 || o.max <= 0:
-		return o, errors.New("-splay must not be negative, and -max must be positive")
+		return fmt.Errorf("-agents is %d, must be at least 1", o.agents)
+	case o.splay < 0:
+		return fmt.Errorf("-splay is %v, must not be negative", o.splay)
+	case o.max <= 0:
+		return fmt.Errorf("-max is %v, must be positive", o.max)
 	}
-	return o, nil
+	return nil
 }
 
 // fleet runs the agents until ctx ends. Its error is that of agents whom the server

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,16 +17,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestBadFlags(t *testing.T) {
 	for want, args := range map[string][]string{
 		`-server is "nowhere"`:  {"-server", "nowhere"},
+		`-server is "ftp://x"`:  {"-server", "ftp://x"},
 		"-agents is 0":          {"-agents", "0"},
-		"-splay must not":       {"-splay", "-1s"},
+		"-splay is -1s":         {"-splay", "-1s"},
+		"-max is 0s":            {"-max", "0"},
 		`argument "please"`:     {"please"},
 		"flag provided but not": {"-nonsense"},
 	} {
 		var stderr bytes.Buffer
-		require.Equal(t, 2, run(t.Context(), args, &stderr))
+		require.Equal(t, 2, run(t.Context(), args, io.Discard, &stderr))
 		require.Contains(t, stderr.String(), want)
+		require.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line, and not all flags")
 	}
-	require.Zero(t, run(t.Context(), []string{"-h"}, io.Discard))
+	var help bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"-h"}, &help, io.Discard))
+	require.Contains(t, help.String(), "-splay")
 }
 
 // An agent that nobody wants does not ask for ever.
@@ -35,6 +41,6 @@ func TestDenied(t *testing.T) {
 	}))
 	defer srv.Close()
 	var stderr bytes.Buffer
-	require.Equal(t, 1, run(t.Context(), []string{"-server", srv.URL, "-debug", "127.0.0.1:0"}, &stderr))
+	require.Equal(t, 1, run(t.Context(), []string{"-server", srv.URL, "-debug", "127.0.0.1:0"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), "401 Unauthorized")
 }

@@ -43,7 +43,7 @@ func main() {
 
 // run is the whole program; it returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stderr)
+	o, err := parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -63,10 +63,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func parse(args []string, stderr io.Writer) (options, error) {
+func parse(args []string, help io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("server", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard)
 	f.StringVar(&o.public, "public", "127.0.0.1:7070", "where agents connect")
 	f.StringVar(&o.private, "private", "127.0.0.1:7071", "where /healthz, /readyz and /debug/vars are")
 	f.IntVar(&o.parallel, "logins", 4, "logins that the identity provider works on at once")
@@ -75,23 +75,40 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.window, "window", time.Second, "the least window that is announced")
 	f.DurationVar(&o.away, "away", 5*time.Second, "how long a planned restart takes, told to the agents on SIGTERM")
 	f.BoolVar(&o.verbose, "v", false, "log each event")
-	if err := f.Parse(args); err != nil {
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		usage(f, help)
+	}
+	if err != nil {
 		return o, err
 	}
+	return o, o.check(f.Args())
+}
+
+// usage is for those who ask. A wrong flag gets one line instead, which names it.
+func usage(f *flag.FlagSet, w io.Writer) {
+	fmt.Fprint(w, "Usage: server [flags]\n\nHolds a stream to each of its agents, see examples/agent.\n\n")
+	f.SetOutput(w)
+	f.PrintDefaults()
+}
+
+func (o options) check(rest []string) error {
 	switch {
-	case f.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q", rest[0])
 	case o.private == "":
-		return o, errors.New("-private must not be empty")
+		return errors.New("-private must not be empty")
+	case o.away < 0:
+		return fmt.Errorf("-away is %v, must not be negative", o.away)
 	case o.parallel < 1:
-		return o, fmt.Errorf("-logins is %d, must be at least 1", o.parallel)
+		return fmt.Errorf("-logins is %d, must be at least 1", o.parallel)
 	}
 	for name, d := range map[string]time.Duration{"login-time": o.loginTime, "heartbeat": o.heartbeat, "window": o.window} {
 		if d <= 0 {
-			return o, fmt.Errorf("-%s is %v, must be positive", name, d)
+			return fmt.Errorf("-%s is %v, must be positive", name, d)
 		}
 	}
-	return o, nil
+	return nil
 }
 
 // serve runs a server until ctx ends, and then ends it in order.
