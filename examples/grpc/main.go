@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -34,36 +35,76 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "grpc:", err)
-		os.Exit(1)
+	os.Exit(exitStatus(run(ctx, os.Args[1:], os.Stdout), os.Stderr))
+}
+
+// exitStatus is the exit status for err, which it writes: 2 for what the command line got
+// wrong.
+func exitStatus(err error, stderr io.Writer) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
+	fmt.Fprintln(stderr, "grpc:", err)
+	if _, wrong := errors.AsType[argumentError](err); wrong {
+		return 2
+	}
+	return 1
+}
+
+// argumentError is what the command line got wrong.
+type argumentError struct{ error }
+
+// options are the command line.
+type options struct {
+	part   string // server or agents
+	server string // where it is, for agents
+	config
 }
 
 // run plays the part that args name until ctx is done.
 func run(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) == 0 {
-		return errors.New("want server or agents")
-	}
-	flags := flag.NewFlagSet("grpc "+args[0], flag.ContinueOnError)
-	public := flags.String("public", "127.0.0.1:7443", "where agents come in")
-	private := flags.String("private", "127.0.0.1:7444", "where the server reaches itself")
-	address := flags.String("server", "127.0.0.1:7443", "where the server is")
-	capacity := flags.Int("capacity", 60, "logins a second")
-	agents := flags.Int("agents", 400, "size of the fleet")
-	if err := flags.Parse(args[1:]); err != nil {
+	o, err := parse(args, out)
+	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(out, nil))
-	switch args[0] {
-	case "server":
-		c := config{public: *public, private: *private, capacity: *capacity, fleet: *agents}
-		return runServer(ctx, c, log)
-	case "agents":
-		runAgents(ctx, *address, *agents, log)
-		return nil
+	if o.part == "server" {
+		return runServer(ctx, o.config, log)
 	}
-	return fmt.Errorf("want server or agents, not %q", args[0])
+	runAgents(ctx, o.server, o.fleet, log)
+	return nil
+}
+
+func parse(args []string, help io.Writer) (options, error) {
+	var o options
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		o.part, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet("grpc", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.public, "public", "127.0.0.1:7443", "where agents come in")
+	flags.StringVar(&o.private, "private", "127.0.0.1:7444", "where the server reaches itself")
+	flags.StringVar(&o.server, "server", "127.0.0.1:7443", "where the server is")
+	flags.IntVar(&o.capacity, "capacity", 60, "logins a second")
+	flags.IntVar(&o.fleet, "agents", 400, "size of the fleet")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(help, "Usage: grpc server [flags], and in another terminal: grpc agents [flags]\n\n")
+		flags.SetOutput(help)
+		flags.PrintDefaults()
+	case err != nil:
+		err = argumentError{err}
+	case o.part != "server" && o.part != "agents":
+		err = argumentError{fmt.Errorf("want server or agents, not %q", o.part)}
+	case flags.NArg() > 0:
+		err = argumentError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	case o.capacity < 1:
+		err = argumentError{fmt.Errorf("-capacity is %d, must be at least 1", o.capacity)}
+	case o.fleet < 1:
+		err = argumentError{fmt.Errorf("-agents is %d, must be at least 1", o.fleet)}
+	}
+	return o, err
 }
 
 func runServer(ctx context.Context, c config, log *slog.Logger) error {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -252,8 +254,25 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunRefuses(t *testing.T) {
-	require.ErrorContains(t, run(t.Context(), nil, io.Discard), "want server or agents")
-	require.ErrorContains(t, run(t.Context(), []string{"both"}, io.Discard), `not "both"`)
+	for want, args := range map[string][]string{
+		"want server or agents":  nil,
+		`not "both"`:             {"both"},
+		"-capacity is 0":         {"server", "-capacity", "0"},
+		"-agents is -1":          {"agents", "-agents", "-1"},
+		`argument "please"`:      {"server", "please"},
+		"provided but not defin": {"server", "-nonsense"},
+	} {
+		var stderr bytes.Buffer
+		require.Equal(t, 2, exitStatus(run(t.Context(), args, io.Discard), &stderr))
+		require.Contains(t, stderr.String(), want)
+		require.Equal(t, 1, strings.Count(stderr.String(), "\n"))
+	}
+	for _, args := range [][]string{{"-h"}, {"server", "-h"}} {
+		var help, stderr bytes.Buffer
+		require.Zero(t, exitStatus(run(t.Context(), args, &help), &stderr))
+		require.Contains(t, help.String(), "-capacity")
+		require.Empty(t, stderr.String())
+	}
 }
 
 // A part is a program that is being run.

@@ -35,17 +35,43 @@ type options struct {
 }
 
 func main() {
-	var o options
-	flag.StringVar(&o.listen, "listen", "127.0.0.1:9464", "where to serve /metrics")
-	flag.IntVar(&o.agents, "agents", 5, "how many agents there are")
-	flag.DurationVar(&o.otel, "otel", 0, "how often to print what OpenTelemetry gets; 0 is never")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	o, err := parse(os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "observability:", err)
+		os.Exit(2)
+	}
 	if err := run(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "observability:", err)
 		os.Exit(1)
 	}
+}
+
+func parse(args []string, help io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("observability", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:9464", "where to serve /metrics")
+	flags.IntVar(&o.agents, "agents", 5, "how many agents there are")
+	flags.DurationVar(&o.otel, "otel", 0, "how often to print what OpenTelemetry gets; 0 is never")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(help)
+		flags.Usage()
+	case err != nil:
+	case flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.agents < 0:
+		err = fmt.Errorf("-agents is %d, must not be negative", o.agents)
+	case o.otel < 0:
+		err = fmt.Errorf("-otel is %v, must not be negative", o.otel)
+	}
+	return o, err
 }
 
 // run serves until ctx is done. Its first line says where.

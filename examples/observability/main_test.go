@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"net/http"
 	"os"
@@ -55,6 +56,22 @@ func TestRun(t *testing.T) {
 
 func TestRunFails(t *testing.T) {
 	require.ErrorContains(t, run(t.Context(), options{listen: "127.0.0.1:99999"}, io.Discard), "99999")
+}
+
+func TestParse(t *testing.T) {
+	for want, args := range map[string][]string{
+		"-agents is -1":         {"-agents", "-1"},
+		"-otel is -1s":          {"-otel", "-1s"},
+		`argument "please"`:     {"please"},
+		"flag provided but not": {"-nonsense"},
+	} {
+		_, err := parse(args, io.Discard)
+		require.ErrorContains(t, err, want)
+	}
+	var help strings.Builder
+	_, err := parse([]string{"-h"}, &help)
+	require.ErrorIs(t, err, flag.ErrHelp)
+	require.Contains(t, help.String(), "-listen")
 }
 
 // Prometheus and OpenTelemetry get the same names and the same numbers, and these are
