@@ -139,6 +139,21 @@ func (r Reason) String() string {
 	return fmt.Sprintf("Reason(%d)", int(r))
 }
 
+// MarshalText returns what String does, so that [ThrottleStats] has names and no
+// numbers in JSON. The error is always nil.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote. The error names a text that is no Reason.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for known := range Reason(reasons) {
+		if known.String() == string(text) {
+			*r = known
+			return nil
+		}
+	}
+	return fmt.Errorf("listener: no Reason %q", text)
+}
+
 const (
 	defaultPendingTimeout = 10 * time.Second
 	defaultPatience       = time.Second

@@ -1,6 +1,7 @@
 package listener_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"net"
@@ -289,4 +290,15 @@ func TestNames(t *testing.T) {
 	require.Equal(t, "wait reset Overflow(5)", fmt.Sprint(listener.Wait, " ", listener.Reset, " ", listener.Overflow(5)))
 	require.Equal(t, "pending rate conns source patience Reason(9)", fmt.Sprint(listener.OverPending, " ", listener.OverRate, " ",
 		listener.OverConns, " ", listener.OverSource, " ", listener.OverPatience, " ", listener.Reason(9)))
+}
+
+func TestStatsInJSONHaveNames(t *testing.T) {
+	stats := listener.ThrottleStats{Rejected: map[listener.Reason]uint64{listener.OverPending: 1, listener.OverPatience: 2}}
+	text, err := json.Marshal(stats)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"Rejected":{"patience":2,"pending":1}`)
+	var read listener.ThrottleStats
+	require.NoError(t, json.Unmarshal(text, &read))
+	require.Equal(t, stats, read)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"Rejected":{"mood":1}}`), &read), `no Reason "mood"`)
 }
