@@ -57,15 +57,30 @@
 // Dials that hang hold their slots until the Timeout: a pool whose server may
 // vanish without a word wants a Timeout of a few seconds.
 //
-// # Instead of it
+// # Concurrency
 //
-// Code for pgx alone is well served by pgxpool, which detaches dials too; a Budget
-// says how large it may be. For SQLite and other databases inside of the process
-// there is nothing to be polite to: Config alone will do.
+// A Connector may be used by any number of goroutines; Config, Dial, Budget and what
+// is reported are plain values. A Connector has a goroutine for each dial under way and
+// none otherwise; sql.DB.Close, which closes it, waits for them.
+//
+// # Expected behaviour of callers
+//
+// Give queries a context with a deadline, close rows, and hold no connection while
+// waiting for something else: a pool with a limit makes others wait for it. One
+// Connector serves one pool, or its limits would be those of the pools together.
 //
 // # Testing
 //
 // [github.com/connhygiene/connhygiene/dbpool/dbpooltest] is a server in memory that
 // counts, is full, refuses, hangs and dies. Everything works inside a
 // testing/synctest bubble.
+//
+// # Compared with
+//
+// Four setters by hand do what Config does, if all four are right, and nothing about
+// dials: 200 callers dial a server that is away for a second 40,000 times, and a
+// Connector twice (docs/BENCHMARKS.md). Code for pgx alone is well served by pgxpool,
+// which detaches dials too, though it dials as often; a Budget says how large it may
+// be. For SQLite and other databases inside of the process there is nothing to be
+// polite to: Config alone will do.
 package dbpool
