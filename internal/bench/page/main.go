@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -116,6 +117,11 @@ func (p *page) Bench(name string) (string, error) {
 		return "", fmt.Errorf("no benchmark %s", name)
 	}
 	return render(benchmarks), nil
+}
+
+// Noisy reports whether a bound is lost in noise.
+func (p *page) Noisy() bool {
+	return slices.ContainsFunc(bounds(p.stats), func(b bound) bool { return !b.ok && b.noise })
 }
 
 // Bounds is the table of what the project demands of itself.
