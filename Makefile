@@ -2,7 +2,12 @@
 
 STEPS := test race lint cross releases services examples fuzz consumer release api install
 
-.PHONY: check bench $(STEPS)
+.PHONY: help check bench $(STEPS)
+
+help: ## what can be made; CONTRIBUTING.md says more
+	@echo "make check    every step, as CI runs them; installs what they need"
+	@echo "make bench    every package beside its peers, into docs/BENCHMARKS.md"
+	@echo "make STEP     one of: $(STEPS)"
 
 check: ## every step, as CI runs them
 	bash .ci/run
