@@ -79,7 +79,7 @@ func (b Budget) PerProcess() (int, error) {
 //
 // The sizes never add up to more than there is. The error is a [*FieldError] for a
 // field that makes no sense, for two shares with the same name, or, if there is less
-// than the sum of all Min, for MaxConnections, with the names of the pools. To
+// than the sum of all Min, for MaxConnections, naming all pools and what each would get. To
 // check pools of a given size, give it as both Min and Max.
 func (b Budget) Split(shares ...Share) (map[string]int, error) {
 	if err := b.validate(); err != nil {
@@ -166,7 +166,7 @@ func resolve(shares []Share) ([]Share, error) {
 	seen := make(map[string]bool, len(shares))
 	for i, s := range shares {
 		if seen[s.Name] {
-			return nil, &FieldError{Field: "Name", Value: fmt.Sprintf("%q", s.Name), Reason: "two shares have it"}
+			return nil, &FieldError{Field: "Name", Value: s.Name, Reason: "two shares have it"}
 		}
 		seen[s.Name] = true
 		if s.Weight == 0 {
@@ -190,7 +190,7 @@ func resolve(shares []Share) ([]Share, error) {
 func (s Share) validate() error {
 	switch {
 	case s.Name == "":
-		return &FieldError{Field: "Name", Value: `""`, Reason: "a share must have one"}
+		return &FieldError{Field: "Name", Value: s.Name, Reason: "a share must have one"}
 	case !(s.Weight > 0 && s.Weight <= maxSize):
 		return &FieldError{Field: "Weight of " + s.Name, Value: s.Weight, Reason: fmt.Sprintf("must be from 0 to %d", maxSize)}
 	case s.Min < 0 || s.Min > maxSize:
@@ -212,7 +212,8 @@ func (b Budget) parallel() int {
 // processes returns how many processes there are at the height of a rollout.
 func (b Budget) processes() int {
 	replicas := max(1, b.Replicas)
-	return replicas + int(min(math.Ceil(float64(replicas)*b.Surge), maxSize))
+	// The tiny part keeps 7 % of 100 from being 7.000000000000001 and so 8.
+	return replicas + int(min(math.Ceil(float64(replicas)*b.Surge*(1-1e-12)), maxSize))
 }
 
 // forProcess returns how many connections a process may have, all in all.
@@ -220,20 +221,19 @@ func (b Budget) forProcess() int {
 	return max(0, b.MaxConnections-b.Reserved) / b.processes()
 }
 
-// tooSmall says whose Min cannot be had: pools are served in order, and the names
-// are of those for whom there is not enough.
+// tooSmall says what each pool gets of its Min when they are served in order. All
+// are named: which of them to shrink is for the reader to decide.
 func (b Budget) tooSmall(shares []Share, need, left int64) error {
-	var short []string
-	for room, i := left, 0; i < len(shares); i++ {
-		s := shares[i]
-		if int64(s.Min) > room {
-			short = append(short, fmt.Sprintf("%s gets %d of its Min %d", s.Name, max(0, room), s.Min))
-		}
-		room = max(0, room-int64(s.Min))
+	got := make([]string, len(shares))
+	room := max(0, left)
+	for i, s := range shares {
+		n := min(room, int64(s.Min))
+		room -= n
+		got[i] = fmt.Sprintf("%s gets %d of its Min %d", s.Name, n, s.Min)
 	}
 	return &FieldError{
 		Field: "MaxConnections", Value: b.MaxConnections,
 		Reason: fmt.Sprintf("less %d reserved, over %d processes, less %d for dials leaves %d connections where %d are needed: %s",
-			b.Reserved, b.processes(), int64(len(shares))*int64(b.parallel()), left, need, strings.Join(short, ", ")),
+			b.Reserved, b.processes(), int64(len(shares))*int64(b.parallel()), left, need, strings.Join(got, ", ")),
 	}
 }

@@ -28,6 +28,7 @@ func TestPerProcess(t *testing.T) {
 		{"one process", dbpool.Budget{MaxConnections: 100}, 96},
 		{"a rollout", dbpool.Budget{MaxConnections: 100, Replicas: 4, Surge: 0.25, Parallel: -1}, 20},
 		{"rounded up", dbpool.Budget{MaxConnections: 100, Replicas: 3, Surge: 0.25, Parallel: -1}, 25},
+		{"7 % of 100 is 7", dbpool.Budget{MaxConnections: 1070, Replicas: 100, Surge: 0.07, Parallel: -1}, 10},
 		{"the last one", dbpool.Budget{MaxConnections: 5}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -108,7 +109,7 @@ func TestBudgetErrors(t *testing.T) {
 		{
 			"too little", good,
 			[]dbpool.Share{{Name: "api", Min: 60}, {Name: "agents", Min: 40}, {Name: "internal"}},
-			"MaxConnections", "leaves 88 connections where 101 are needed: agents gets 28 of its Min 40, internal gets 0 of its Min 1",
+			"MaxConnections", "leaves 88 connections where 101 are needed: api gets 60 of its Min 60, agents gets 28 of its Min 40, internal gets 0 of its Min 1",
 		},
 		{"nothing", dbpool.Budget{MaxConnections: 10, Reserved: 20}, one, "MaxConnections", "a gets 0 of its Min 1"},
 		{"all for dials", dbpool.Budget{MaxConnections: 50, Replicas: 13}, one, "MaxConnections", "leaves -1 connections"},
@@ -152,7 +153,7 @@ func FuzzSplit(f *testing.F) {
 			dials = 4
 		}
 		processes := max(1, replicas)
-		processes += int(math.Ceil(float64(processes) * surge))
+		processes += int(math.Ceil(float64(processes) * surge * (1 - 1e-12)))
 		sum, room := 0, false
 		for _, s := range shares {
 			n := sizes[s.Name]

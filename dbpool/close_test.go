@@ -182,12 +182,14 @@ func TestOpen(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	var fieldErr *dbpool.FieldError
-	_, err := dbpool.Open(nil, dbpool.Server(1))
-	require.ErrorAs(t, err, &fieldErr)
-	require.Equal(t, "connector", fieldErr.Field)
+	for _, none := range []driver.Connector{nil, (*dbpool.Connector)(nil)} {
+		_, err := dbpool.Open(none, dbpool.Server(1))
+		require.ErrorAs(t, err, &fieldErr)
+		require.Equal(t, "connector", fieldErr.Field)
+	}
 
 	base := &closer{Connector: new(dbpooltest.Server).Connector()}
-	_, err = dbpool.Open(base, dbpool.Server(0))
+	_, err := dbpool.Open(base, dbpool.Server(0))
 	require.ErrorAs(t, err, &fieldErr)
 	require.Equal(t, "MaxOpen", fieldErr.Field)
 	require.Zero(t, base.closed)

@@ -52,8 +52,12 @@ type FieldError struct {
 // Error returns field, value, reason and the error behind it.
 func (e *FieldError) Error() string {
 	text := "dbpool: " + e.Field
-	if e.Value != nil {
-		text += fmt.Sprintf(" %v", e.Value)
+	switch v := e.Value.(type) {
+	case nil:
+	case string:
+		text += fmt.Sprintf(" %q", v)
+	default:
+		text += fmt.Sprintf(" %v", v)
 	}
 	text += ": " + e.Reason
 	if e.Err != nil {

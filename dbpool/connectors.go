@@ -19,7 +19,7 @@ import (
 func DSN(driverName, dsn string) (driver.Connector, error) {
 	if !slices.Contains(sql.Drivers(), driverName) {
 		return nil, &FieldError{
-			Field: "driverName", Value: fmt.Sprintf("%q", driverName),
+			Field: "driverName", Value: driverName,
 			Reason: fmt.Sprintf("is not one of %q; forgotten import?", sql.Drivers()),
 		}
 	}
@@ -123,6 +123,9 @@ func (o *onConnect) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := o.base.Connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if conn == nil {
+		return nil, errNoResult
 	}
 	ready := false
 	defer func() { // also if f panics

@@ -70,6 +70,7 @@ func TestDSN(t *testing.T) {
 	_, err = dbpool.DSN("dbpool-typo", "dbname=agents")
 	require.ErrorAs(t, err, &fieldErr)
 	require.Equal(t, "driverName", fieldErr.Field)
+	require.Equal(t, "dbpool-typo", fieldErr.Value)
 	require.ErrorContains(t, err, `"dbpool-typo": is not one of ["dbpool-old" "dbpool-strict"`)
 }
 
@@ -131,6 +132,18 @@ func TestOnConnectThatPanics(t *testing.T) {
 	c := dbpool.OnConnect(srv.Connector(), func(context.Context, driver.Conn) error { panic("no luck") })
 	require.PanicsWithValue(t, "no luck", func() { _, _ = c.Connect(t.Context()) })
 	require.Zero(t, srv.Stats().Open)
+}
+
+// nothing is a driver that forgets to say what went wrong.
+type nothing struct{ driver.Connector }
+
+func (nothing) Connect(context.Context) (driver.Conn, error) { return nil, nil }
+
+func TestOnConnectWithoutConnection(t *testing.T) {
+	c := dbpool.OnConnect(nothing{}, func(_ context.Context, conn driver.Conn) error {
+		return conn.Close()
+	})
+	require.ErrorContains(t, connectNow(t, c, 0).err, "neither a connection nor an error")
 }
 
 func TestNilsOfConnectors(t *testing.T) {

@@ -180,7 +180,7 @@ func ExampleDSN() {
 	if wrong, ok := errors.AsType[*dbpool.FieldError](err); ok {
 		fmt.Println(wrong.Field, wrong.Value)
 	}
-	// Output: driverName "pgx"
+	// Output: driverName pgx
 }
 
 // Credentials that change: each dial asks for those that are valid now.
@@ -314,7 +314,7 @@ func ExampleShare() {
 	))
 	// Output:
 	// map[agents:54 api:22 internal:10] <nil>
-	// map[] dbpool: MaxConnections 100: less 8 reserved, over 1 processes, less 4 for dials leaves 88 connections where 100 are needed: agents gets 38 of its Min 50
+	// map[] dbpool: MaxConnections 100: less 8 reserved, over 1 processes, less 4 for dials leaves 88 connections where 100 are needed: api gets 50 of its Min 50, agents gets 38 of its Min 50
 }
 
 func ExampleServerBudget() {

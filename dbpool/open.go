@@ -12,7 +12,7 @@ import (
 //
 // [database/sql.DB.Close] of the pool closes the connector.
 func Open(c driver.Connector, cfg Config) (*sql.DB, error) {
-	if c == nil {
+	if own, ok := c.(*Connector); c == nil || ok && own == nil {
 		return nil, &FieldError{Field: "connector", Reason: "must not be nil"}
 	}
 	if err := cfg.Validate(); err != nil {
