@@ -1,9 +1,6 @@
 package backoff
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // Permanent marks err as one that no further attempt can cure, such as bad
 // credentials: [Retry], [Do] and [Backoff.Next] stop with [ErrPermanent], also after a
@@ -27,22 +24,30 @@ func After(d time.Duration, err error) error {
 	return &hintedError{err, d}
 }
 
-// Hint returns what a server asked for: the RetryAfter of the first error in err's
-// tree that has a method RetryAfter() time.Duration, as those made by [After] and
-// [*BusyError] have. It reports whether that is a hint; zero and less are none.
+// Hint returns what a server asked for: the first positive RetryAfter in err's tree,
+// which has the order of [errors.As]. It is asked of every error with a method
+// RetryAfter() time.Duration, as those made by [After] and [*BusyError] have. Hint
+// reports whether there is one; zero and less ask for nothing.
 func Hint(err error) (time.Duration, bool) {
-	h, ok := errors.AsType[hinter](err)
-	if !ok {
-		return 0, false
+	if h, ok := err.(hinter); ok {
+		if d := h.RetryAfter(); d > 0 {
+			return d, true
+		}
 	}
-	d := h.RetryAfter()
-	return max(d, 0), d > 0
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return Hint(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if d, ok := Hint(err); ok {
+				return d, true
+			}
+		}
+	}
+	return 0, false
 }
 
-type hinter interface {
-	error
-	RetryAfter() time.Duration
-}
+type hinter interface{ RetryAfter() time.Duration }
 
 type permanentError struct{ err error }
 

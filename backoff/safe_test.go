@@ -110,6 +110,12 @@ func FuzzHint(f *testing.F) {
 	})
 }
 
+// noHint is an answer without the header, and what caused it.
+type noHint struct{ error }
+
+func (e noHint) Unwrap() error           { return e.error }
+func (noHint) RetryAfter() time.Duration { return 0 }
+
 func TestHint(t *testing.T) {
 	for _, none := range []error{nil, errRefused, errors.Join(errRefused, errBad), retryAfter(0), retryAfter(-1)} {
 		d, ok := backoff.Hint(none)
@@ -121,6 +127,13 @@ func TestHint(t *testing.T) {
 	require.Equal(t, time.Minute, d)
 	d, _ = backoff.Hint(backoff.After(time.Second, retryAfter(time.Minute)))
 	require.Equal(t, time.Second, d, "the outermost one")
+	for _, err := range []error{
+		errors.Join(retryAfter(0), errBad, fmt.Errorf("theirs: %w", retryAfter(time.Minute)), retryAfter(time.Hour)),
+		noHint{retryAfter(time.Minute)},
+	} {
+		d, _ = backoff.Hint(err)
+		require.Equal(t, time.Minute, d, "one that asks for nothing hides none")
+	}
 	require.Equal(t, errBad, backoff.After(0, errBad))
 	require.NoError(t, backoff.After(time.Second, nil))
 	require.NoError(t, backoff.Permanent(nil))
