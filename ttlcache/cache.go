@@ -39,7 +39,8 @@ type shard[V any] struct {
 // New returns a cache that asks load, which must heed the end of its context. It
 // panics, naming the field, if load is nil or c contradicts itself: MaxEntries or
 // MaxDenied below zero, Reserved not below MaxLoads, Refresh of 1 and more, Jitter
-// above 1, MaxStale without Denied, or no Key for credentials that are not strings.
+// above 1, NaN in either, MaxStale without Denied, or no Key for credentials that are
+// not strings.
 func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Cache[C, V] {
 	if load == nil {
 		panic("ttlcache: New with nil load")
@@ -113,7 +114,8 @@ func (c *Cache[C, V]) Peek(cred C) (v V, ok bool) {
 // Put remembers that the authenticator, asked at that time, said v about cred: a
 // login has just answered what the next Get would ask. It reports whether v is
 // remembered. It is not if cred or v has been revoked at or after that time, if
-// something is known that was asked later, and if v has expired.
+// something is known that was asked later, and if v has expired. A time to come
+// counts as now.
 func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	k, ok := c.digest(cred)
 	if !ok {

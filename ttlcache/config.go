@@ -52,7 +52,7 @@ type Config[C, V any] struct {
 	MaxStale time.Duration
 
 	// Refresh is the share of a verdict's life after which a hit renews it in the
-	// background, below 1. Zero and less renew nothing ahead of time.
+	// background. Zero and less renew nothing ahead of time; with 1 and more New panics.
 	Refresh float64
 
 	// MaxEntries is how many positive verdicts are kept, expired ones among them:
@@ -131,7 +131,7 @@ func (c Config[C, V]) check() {
 		}
 	}
 	need(c.Key != nil, "Config.Key is nil and the kind of %v is not string", reflect.TypeFor[C]())
-	need(c.Jitter <= 1, "Config.Jitter is %v, more than 1", c.Jitter)
+	need(c.Jitter <= 1, "Config.Jitter is %v, not at most 1", c.Jitter)
 	need(c.MaxStale <= 0 || c.Denied != nil, "Config.MaxStale is set without Config.Denied")
 	need(c.Refresh < 1, "Config.Refresh is %v, not below 1", c.Refresh)
 	need(c.MaxEntries > 0, "Config.MaxEntries is %d, below zero", c.MaxEntries)

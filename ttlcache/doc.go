@@ -80,8 +80,8 @@
 //
 // As a general cache: github.com/maypok86/otter is two to four times quicker on a
 // hit, since it keeps its keys and we hash them (docs/BENCHMARKS.md). When tokens are
-// verified locally, as signed ones often are: that takes less time than a failure
-// takes to explain. When a verdict must end everywhere at the same moment.
+// verified locally, as signed ones often are: nobody is asked, so there is nobody to
+// protect. When a verdict must end in all replicas at the same moment.
 //
 // # Testing
 //
