@@ -47,7 +47,7 @@ type Share struct {
 	Name string
 
 	// Weight is the pool's part of what there is, relative to the other weights.
-	// Zero means 1.
+	// Zero means 1. It must not be negative or above 1e100.
 	Weight float64
 
 	// Min is the least number of connections with which the pool is of use. Zero
@@ -62,6 +62,9 @@ type Share struct {
 // maxSize is above the limits of all servers; beyond it is a mistake, which must
 // not become an overflow.
 const maxSize = 1 << 24
+
+// maxWeight keeps the sum of any number of weights finite.
+const maxWeight = 1e100
 
 // PerProcess returns the MaxOpen of a process's only pool. The error is a
 // [*FieldError] for a field that makes no sense, or for MaxConnections if nothing is
@@ -123,7 +126,7 @@ func (b Budget) PerTenant(tenants int) (per float64, thrash bool) {
 // ForLoad returns how many connections serve rate queries a second which hold a
 // connection for mean each: by Little's law rate*mean are in use at once on
 // average; headroom is for the times above the average, 0.3 for 30 % more. It is at
-// least 1. A Budget says whether the server has that many. It panics if an argument
+// least 1 and at most [math.MaxInt32]. A Budget says whether the server has that many. It panics if an argument
 // is negative, infinite or not a number.
 func ForLoad(rate float64, mean time.Duration, headroom float64) int {
 	mustBeCount("rate", rate)
@@ -191,8 +194,8 @@ func (s Share) validate() error {
 	switch {
 	case s.Name == "":
 		return &FieldError{Field: "Name", Value: s.Name, Reason: "a share must have one"}
-	case !(s.Weight > 0 && s.Weight <= maxSize):
-		return &FieldError{Field: "Weight of " + s.Name, Value: s.Weight, Reason: fmt.Sprintf("must be from 0 to %d", maxSize)}
+	case !(s.Weight > 0 && s.Weight <= maxWeight):
+		return &FieldError{Field: "Weight of " + s.Name, Value: s.Weight, Reason: fmt.Sprintf("must be from 0 to %g", maxWeight)}
 	case s.Min < 0 || s.Min > maxSize:
 		return &FieldError{Field: "Min of " + s.Name, Value: s.Min, Reason: fmt.Sprintf("must be from 0 to %d", maxSize)}
 	case s.Max < s.Min || s.Max > maxSize:

@@ -54,6 +54,7 @@ func TestSplit(t *testing.T) {
 		{"the first of equals", budget, []dbpool.Share{{Name: "c"}, {Name: "a"}, {Name: "b"}}, sizes{"c": 34, "a": 33, "b": 33}},
 		{"a minimum", budget, []dbpool.Share{{Name: "a", Weight: 99}, {Name: "b", Min: 10}}, sizes{"a": 90, "b": 10}},
 		{"a maximum", budget, []dbpool.Share{{Name: "a", Max: 20}, {Name: "b"}, {Name: "c"}}, sizes{"a": 20, "b": 40, "c": 40}},
+		{"weights of any scale", budget, []dbpool.Share{{Name: "a", Weight: 3e99}, {Name: "b", Weight: 1e99}, {Name: "c", Weight: 5e-324}}, sizes{"a": 74, "b": 25, "c": 1}},
 		{"only maxima", budget, []dbpool.Share{{Name: "a", Max: 20}, {Name: "b", Max: 30}}, sizes{"a": 20, "b": 30}},
 		{"both", budget, []dbpool.Share{{Name: "a", Max: 20}, {Name: "b", Weight: 8}, {Name: "c", Min: 30}}, sizes{"a": 8, "b": 62, "c": 30}},
 		{"a minimum that a maximum pays for", budget, []dbpool.Share{

@@ -31,7 +31,8 @@ type Dial struct {
 	Backoff backoff.Policy
 
 	// Overload reports whether an error of a dial means "full" or "starting", which
-	// [DialStats] counts. It is called on the dial's goroutine. Nil means an error
+	// [DialStats] counts. It is called on the dial's goroutine with each error of the
+	// driver; if it panics, that is the error of the dial. Nil means an error
 	// that has a method SQLState with the result 53300 or 57P03 (pgx and lib/pq on
 	// PostgreSQL), or MySQL's error 1040.
 	Overload func(error) bool

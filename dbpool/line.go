@@ -151,23 +151,28 @@ func (c *Connector) startLocked(w *caller) {
 }
 
 // run is the goroutine of a dial. A driver that panics must not end a process that
-// would have survived it: many run their queries in handlers of net/http.
+// would have survived it: many run their queries in handlers of net/http. Nor must
+// Dial.Overload, which looks at whatever drivers return.
 func (c *Connector) run(ctx context.Context, d *dialing) {
 	var conn driver.Conn
+	var overloaded bool
 	err := errNoResult // what remains if the driver ends the goroutine
 	stop := context.AfterFunc(ctx, func() { c.overdue(ctx, d) })
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("dbpool: panic of the driver: %v\n\n%s", r, debug.Stack())
+			err = fmt.Errorf("dbpool: panic in a dial: %v\n\n%s", r, debug.Stack())
 		}
 		stop()
 		d.cancel()
-		if unwanted := c.finished(d, conn, err); unwanted != nil {
+		if unwanted := c.finished(d, conn, err, overloaded); unwanted != nil {
 			c.discard(unwanted)
 		}
 	}()
 	conn, err = c.base.Connect(ctx)
-	if conn == nil && err == nil {
+	switch {
+	case err != nil:
+		overloaded = c.dial.Overload(err)
+	case conn == nil:
 		err = errNoResult
 	}
 }
@@ -176,8 +181,7 @@ var errNoResult = errors.New("dbpool: the driver returned neither a connection n
 
 // finished is where every dial ends: delivered, kept as a spare, or returned to be
 // discarded because the connector is closed.
-func (c *Connector) finished(d *dialing, conn driver.Conn, err error) (unwanted driver.Conn) {
-	overloaded := err != nil && c.dial.Overload(err)
+func (c *Connector) finished(d *dialing, conn driver.Conn, err error, overloaded bool) (unwanted driver.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	inTime := c.endLocked(d)

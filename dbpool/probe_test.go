@@ -324,6 +324,7 @@ func TestMisbehavingDriver(t *testing.T) {
 		"panics":                func(context.Context) (driver.Conn, error) { panic("no luck") },
 		"ends the goroutine":    func(context.Context) (driver.Conn, error) { runtime.Goexit(); return nil, nil },
 		"returns nothing":       func(context.Context) (driver.Conn, error) { return nil, nil },
+		"returns a nil error":   func(context.Context) (driver.Conn, error) { return nil, (*pgError)(nil) }, // Overload's call panics
 		"panics with a nothing": func(context.Context) (driver.Conn, error) { panic(error(nil)) },
 	} {
 		t.Run(name, func(t *testing.T) {
