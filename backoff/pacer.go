@@ -11,7 +11,9 @@ import (
 // Pacer is the server's half: it bounds what is under way at once, and gives whoever
 // is turned away a slot in time to come back at. The slots follow each other at the
 // rate at which the server finishes what it began, which is measured, so that the
-// fleet is back as soon as the server can do it, with two attempts each.
+// fleet is back as soon as the server can do it, with two attempts each. Clients that
+// ignore their slots do little harm while all of them together come less often than
+// the server finishes; beyond that they take the places of those who obey.
 //
 // Its zero value is ready. It may be used by any number of goroutines, must not be
 // copied, and its fields must not change once it is in use. It remembers nobody,
