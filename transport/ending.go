@@ -27,10 +27,16 @@ func (e *ending) link(parent context.Context) {
 		e.follow = func() { e.cancel(context.Cause(e.parent)) }
 	}
 	e.parent, e.done = parent, parent.Done()
-	if parent.Err() != nil {
-		e.follow() // at once, so that nothing is sent
-	}
 	e.unlink = context.AfterFunc(parent, e.follow)
+	e.check(parent)
+}
+
+// check ends e if parent has ended: follow runs a moment later, and nothing may be
+// sent until then.
+func (e *ending) check(parent context.Context) {
+	if parent.Err() != nil {
+		e.cancel(context.Cause(parent))
+	}
 }
 
 func (e *ending) end(cause error) {
@@ -57,6 +63,7 @@ func (s *endings) take(parent context.Context) *ending {
 		switch e := s.swap(nil); {
 		case e == nil:
 		case e.done == done:
+			e.check(parent)
 			return e
 		default:
 			s.loosen(e)
@@ -103,7 +110,7 @@ func (s *endings) swap(e *ending) *ending {
 
 // loosen separates e from its parent, for others to use, unless it has ended.
 func (s *endings) loosen(e *ending) {
-	if e.unlink() {
+	if e.unlink() && e.ctx.Err() == nil {
 		e.parent, e.done, e.unlink = nil, nil, nil
 		s.loose.Put(e)
 	}

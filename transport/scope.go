@@ -78,7 +78,7 @@ func (s *scope) endingLocked() *ending {
 		s.ending = newEnding(s.parent)
 	}
 	if s.err != nil {
-		s.ending.cancel(s.err) // too late to have children
+		s.ending.end(s.err) // too late to have children
 	}
 	return s.ending
 }
