@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,6 +73,42 @@ func TestContextsAreLeftAlone(t *testing.T) {
 	read(t, r, newRequest(t, srv.URL+"/?n=10").WithContext(other), make([]byte, 20))
 	require.Zero(t, ctx.left())
 	require.Zero(t, other.left())
+}
+
+// Nor an upload whose answer has no body: over HTTP/2 that may come first.
+func TestUploadsWithoutAnAnswersBodyLeaveTheirContext(t *testing.T) {
+	for name, newServer := range protocols {
+		t.Run(name, func(t *testing.T) {
+			srv := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusNoContent)
+			}))
+			r := &transport.Reuse{Base: base(t, srv, 1)}
+			ctx := &counting{Context: t.Context()}
+			for range 10 {
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, strings.NewReader("upload"))
+				require.NoError(t, err)
+				unread(t, r, req, nil)
+			}
+			require.LessOrEqual(t, ctx.left(), 1)
+		})
+	}
+}
+
+// Nor a connection that was upgraded, however long its context lives on.
+func TestUpgradesLeaveTheirContext(t *testing.T) {
+	srv := transporttest.NewServer(t, http.HandlerFunc(echo))
+	r := &transport.Reuse{Base: base(t, srv, 1)}
+	ctx := &counting{Context: t.Context()}
+	for range 10 {
+		req := newRequest(t, srv.URL).WithContext(ctx)
+		req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"echo"}}
+		resp, err := r.RoundTrip(req)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+		left := ctx.left()
+		require.NoError(t, resp.Body.Close())
+		require.LessOrEqual(t, left, 1)
+	}
 }
 
 // A request ends with its own context, whatever became of those before it.

@@ -99,8 +99,8 @@ func (x *exchange) accept(resp *http.Response) *http.Response {
 	_, writable := resp.Body.(io.Writer)
 	switch {
 	case writable || resp.StatusCode == http.StatusSwitchingProtocols:
-		x.scope.disarm() // the caller's connection now, for as long as it likes
-	case resp.Body == nil || resp.Body == http.NoBody:
+		x.handOver(resp)
+	case resp.Body == nil || resp.Body == http.NoBody && !x.uploading(resp):
 		x.over(resp)
 	default:
 		x.body.init(x, resp)
@@ -112,13 +112,30 @@ func (x *exchange) accept(resp *http.Response) *http.Response {
 	return resp
 }
 
+// handOver makes the connection the caller's, for as long as it likes: Timeout no
+// longer counts, and net/http does not heed the context of an upgraded one.
+func (x *exchange) handOver(resp *http.Response) {
+	if x.reuse.own && resp.StatusCode == http.StatusSwitchingProtocols {
+		x.scope.finish(true)
+		return
+	}
+	x.scope.disarm()
+}
+
 // over frees what an exchange holds once its answer was read to the end.
 func (x *exchange) over(resp *http.Response) {
-	if resp.ProtoMajor >= 2 && x.orig.Body != nil && x.orig.Body != http.NoBody {
-		x.scope.disarm() // the request's body may still be on its way
+	if x.uploading(resp) {
+		x.scope.disarm()
 		return
 	}
 	x.scope.finish(true)
+}
+
+// uploading reports whether the request's body may still be on its way although
+// the answer is here. Its context is then needed until the answer is closed, even
+// one without a body.
+func (x *exchange) uploading(resp *http.Response) bool {
+	return resp.ProtoMajor >= 2 && x.orig.Body != nil && x.orig.Body != http.NoBody
 }
 
 // fail frees what an exchange holds that has no answer. It says of the error
