@@ -16,6 +16,8 @@ type book struct {
 	mu     sync.Mutex // guards the fields below, and those of each connection
 	all    []*connection
 	open   map[net.Conn]*connection
+	taken  []net.Conn // by handlers, which the server forgets
+	closed bool
 	served int
 	flying int // requests in flight
 	landed *sync.Cond
@@ -68,6 +70,14 @@ func (b *book) opened(ctx context.Context, conn net.Conn) context.Context {
 
 // changed is the server's ConnState.
 func (b *book) changed(conn net.Conn, state http.ConnState) {
+	if b.note(conn, state) {
+		_ = conn.Close()
+	}
+}
+
+// note reports whether the connection is to be closed: its handler took it over as
+// the server closed, which knows of it no longer.
+func (b *book) note(conn net.Conn, state http.ConnState) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.open[conn]; c != nil {
@@ -75,6 +85,26 @@ func (b *book) changed(conn net.Conn, state http.ConnState) {
 	}
 	if state == http.StateClosed || state == http.StateHijacked {
 		delete(b.open, conn)
+	}
+	if state == http.StateHijacked {
+		b.taken = append(b.taken, conn)
+	}
+	return state == http.StateHijacked && b.closed
+}
+
+// close closes what handlers took over, and waits until no request is in flight.
+func (b *book) close() {
+	b.mu.Lock()
+	b.closed = true
+	taken := b.taken
+	b.mu.Unlock()
+	for _, conn := range taken {
+		_ = conn.Close()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.flying > 0 {
+		b.landed.Wait()
 	}
 }
 
@@ -127,15 +157,6 @@ func (b *book) ended(c *connection, h http.Header) {
 	b.landed.Broadcast()
 	if c.asked == "" && strings.EqualFold(h.Get("Connection"), "close") {
 		c.asked = "the answer asked for it"
-	}
-}
-
-// wait waits until no request is in flight.
-func (b *book) wait() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for b.flying > 0 {
-		b.landed.Wait()
 	}
 }
 

@@ -130,14 +130,14 @@ func (s *Server) WantConns(most int) {
 	}
 }
 
-// Close closes the server and all of its connections, and waits for handlers that
-// still run: they see the context of their request end. It may be called more than
-// once; the end of the test calls it too.
+// Close closes the server and all of its connections, those included that a handler
+// took over (Hijack), and waits for handlers that still run: they see the context of
+// their request end. It may be called more than once; the end of the test calls it too.
 func (s *Server) Close() {
 	s.client.CloseIdleConnections()
 	_ = s.http.Close()
 	s.serve.Wait()
-	s.book.wait()
+	s.book.close()
 	s.log.close()
 }
 

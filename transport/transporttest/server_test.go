@@ -73,6 +73,27 @@ func TestServersSpeak(t *testing.T) {
 	}
 }
 
+// A connection that its handler took over ends with the server, as the others do.
+func TestCloseEndsUpgrades(t *testing.T) {
+	for _, name := range []string{"HTTP1", "TLS", "pipe"} {
+		t.Run(name, func(t *testing.T) {
+			srv := servers[name](t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					panic(err)
+				}
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: none\r\n\r\n")
+				_, _ = io.Copy(io.Discard, conn)
+			}))
+			resp := get(t, srv.Client(), srv.URL)
+			srv.Close()
+			_, err := io.Copy(io.Discard, resp.Body)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		})
+	}
+}
+
 // The client is one that others can build on.
 func TestClientIsPlain(t *testing.T) {
 	srv := transporttest.NewTLSServer(t, sized)
