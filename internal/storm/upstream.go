@@ -25,6 +25,7 @@ type upstream struct {
 	query   string
 	dials   *counted
 	workers *semaphore.Weighted
+	begin   sync.Mutex // held by what begins a lookup, and by close to end that
 	running sync.WaitGroup
 	done    atomic.Int64 // lookups executed to their end
 }
@@ -47,13 +48,27 @@ func newUpstream(ctx context.Context, c Config, open func(driver.Connector, Conf
 // know, and this is what makes a livelock.
 func (u *upstream) lookup(ctx context.Context, token string) error {
 	verdict := make(chan error, 1)
-	u.running.Go(func() { verdict <- u.execute(token) })
+	if err := u.start(func() { verdict <- u.execute(token) }); err != nil {
+		return err
+	}
 	select {
 	case err := <-verdict:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("lookup: %w", context.Cause(ctx))
 	}
+}
+
+// start runs f beside the caller, unless the experiment is over: a server's cache
+// asks for those who have left as well, and may do so at any time.
+func (u *upstream) start(f func()) error {
+	u.begin.Lock()
+	defer u.begin.Unlock()
+	if err := u.ctx.Err(); err != nil {
+		return err
+	}
+	u.running.Go(f)
+	return nil
 }
 
 // execute holds a database connection from the beginning, as a request handler
@@ -84,7 +99,9 @@ func (u *upstream) String() string {
 }
 
 func (u *upstream) close() error {
+	u.begin.Lock()
 	u.cancel()
+	u.begin.Unlock()
 	u.running.Wait()
 	return u.db.Close()
 }
