@@ -175,7 +175,9 @@ func (l Limits) limitsRate() bool { return l.Rate > 0 && !math.IsInf(l.Rate, 1) 
 // counts reports whether connections must tell when they end.
 func (l Limits) counts() bool { return l.MaxPending > 0 || l.MaxConns > 0 || l.PerSource > 0 }
 
-func (l Limits) limiter() *rate.Limiter {
+// limiter returns nil for no limit. One that there was keeps its tokens: a rate that
+// is adjusted often would let in a burst each time.
+func (l Limits) limiter(was *rate.Limiter) *rate.Limiter {
 	if !l.limitsRate() {
 		return nil
 	}
@@ -183,7 +185,12 @@ func (l Limits) limiter() *rate.Limiter {
 	if l.Burst == 0 {
 		burst = int(min(max(1, l.Rate/10), math.MaxInt32))
 	}
-	return rate.NewLimiter(rate.Limit(l.Rate), burst)
+	if was == nil {
+		return rate.NewLimiter(rate.Limit(l.Rate), burst)
+	}
+	was.SetLimit(rate.Limit(l.Rate))
+	was.SetBurst(burst)
+	return was
 }
 
 // backlog is the length of the queue, 0 for the system's.

@@ -70,6 +70,28 @@ func TestSetLimitsCountsWhatIsInHand(t *testing.T) {
 	})
 }
 
+// A controller that adjusts the rate ten times a second still lets in no more than
+// the rate.
+func TestSetLimitsOftenLetsInNoBursts(t *testing.T) {
+	throttled(t, listener.Limits{Rate: 10, Burst: 5, Patience: -1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		for range 40 {
+			connect(t, inner)
+		}
+		go func() {
+			for i := range 30 {
+				time.Sleep(100 * time.Millisecond)
+				l.SetLimits(listener.Limits{Rate: 10 + float64(i%2)/10, Burst: 5 + i%3, Patience: -1})
+			}
+		}()
+		start := time.Now()
+		for range 25 { // 5 at once, 20 at 10 a second
+			accept(t, l)
+		}
+		require.InDelta(t, 2, time.Since(start).Seconds(), 0.1)
+		time.Sleep(5 * time.Second)
+	})
+}
+
 func TestSetLimitsKeepsTokensOfAnUnchangedRate(t *testing.T) {
 	lim := listener.Limits{Rate: 1}
 	throttled(t, lim, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {

@@ -82,7 +82,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 		freed:   make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 		lim:     lim,
-		rate:    lim.limiter(),
+		rate:    lim.limiter(nil),
 		epoch:   time.Now(),
 		sources: make(map[source]*sourceCount),
 		parting: make(map[*parting]struct{}),
@@ -107,14 +107,13 @@ func (t *Throttled) Limits() Limits {
 
 // SetLimits replaces the limits, also for an Accept that is waiting. The new ones
 // count connections that were accepted since limits that count them were first
-// set; what is open beyond them stays open. It panics as Throttle does.
+// set; what is open beyond them stays open. A Rate that replaces another begins with
+// the tokens that are left, so adjusting it often lets in no bursts. It panics as
+// Throttle does.
 func (t *Throttled) SetLimits(lim Limits) {
 	lim.check("SetLimits")
 	t.mu.Lock()
-	if was := t.lim; was.Rate != lim.Rate || was.Burst != lim.Burst {
-		t.rate = lim.limiter()
-	}
-	t.lim = lim
+	t.lim, t.rate = lim, lim.limiter(t.rate)
 	t.wakeLocked()
 	t.mu.Unlock()
 	t.resize()
