@@ -103,6 +103,14 @@ func chain(c net.Conn) func(yield func(net.Conn) bool) {
 }
 
 // closedError is what a closed listener returns.
-func closedError(op string, addr net.Addr) error {
-	return &net.OpError{Op: op, Net: addr.Network(), Addr: addr, Err: net.ErrClosed}
+func closedError(op string, addr net.Addr) error { return opError(op, addr, net.ErrClosed) }
+
+// opError is for an address that may be nil, since a listener that somebody else
+// wrote may have none.
+func opError(op string, addr net.Addr, err error) error {
+	e := &net.OpError{Op: op, Addr: addr, Err: err}
+	if addr != nil {
+		e.Net = addr.Network()
+	}
+	return e
 }

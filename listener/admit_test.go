@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +51,39 @@ func TestAdmitAddr(t *testing.T) {
 		require.True(t, l.AdmitAddr(named.LocalAddr()))
 		require.False(t, l.AdmitAddr(named.LocalAddr())) // not pending any more
 		require.Zero(t, l.Stats().Pending)
+
+		// gRPC in an http.Server has the address as a text
+		from(t, inner, "192.0.2.1", 3)
+		accept(t, l)
+		require.False(t, l.AdmitAddr(textAddr("192.0.2.1:4")))
+		require.True(t, l.AdmitAddr(textAddr("192.0.2.1:3")))
+	})
+}
+
+// anonymous yields connections whose other end has no address, as net does if the
+// system names none.
+type anonymous struct{ net.Listener }
+
+type anonymousConn struct{ net.Conn }
+
+func (anonymousConn) RemoteAddr() net.Addr { return nil }
+
+func (a anonymous) Accept() (net.Conn, error) {
+	c, err := a.Listener.Accept()
+	return anonymousConn{c}, err
+}
+
+func TestConnWithoutAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := listenertest.New()
+		l := listener.Throttle(anonymous{inner}, listener.Limits{MaxPending: 9, PerSource: 1})
+		defer l.Close()
+		for range 2 { // no source, no limit
+			connect(t, inner)
+			accept(t, l)
+		}
+		require.False(t, l.AdmitAddr(inner.Addr()))
+		require.Equal(t, 2, l.Stats().Pending)
 	})
 }
 

@@ -123,7 +123,7 @@ func sameAddr(a, b net.Addr) bool {
 	if ok && also {
 		return ta.Port == tb.Port && ta.IP.Equal(tb.IP) && ta.Zone == tb.Zone
 	}
-	return ok == also && a.Network() == b.Network() && a.String() == b.String()
+	return a != nil && a.Network() == b.Network() && a.String() == b.String()
 }
 
 type contextKey struct{}

@@ -124,7 +124,7 @@ func (g *Gate) Open(ctx context.Context) error {
 		return closedError("open", g.addr)
 	}
 	if err := ctx.Err(); err != nil {
-		return &net.OpError{Op: "open", Net: g.addr.Network(), Addr: g.addr, Err: err}
+		return opError("open", g.addr, err)
 	}
 	l, err := g.seat.listen(ctx)
 	if err != nil {

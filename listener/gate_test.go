@@ -233,6 +233,32 @@ func TestAcceptReturnsWhatLasts(t *testing.T) {
 	})
 }
 
+// nowhere is a listener without an address.
+type nowhere struct{ net.Listener }
+
+func (nowhere) Addr() net.Addr { return nil }
+
+func TestListenerWithoutAddress(t *testing.T) {
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"gate":     func(l net.Listener) net.Listener { return listener.NewGate(l) },
+		"throttle": func(l net.Listener) net.Listener { return listener.Throttle(l, listener.Limits{}) },
+		"merge":    func(l net.Listener) net.Listener { return listener.Merge(l) },
+		"two legs": func(l net.Listener) net.Listener { return listener.Merge(l, listenertest.New()) },
+	} {
+		l := wrap(nowhere{listenertest.New()})
+		require.Nil(t, l.Addr(), name)
+		require.NoError(t, l.Close(), name)
+		_, err := l.Accept()
+		require.ErrorIs(t, err, net.ErrClosed, name)
+	}
+	g := listener.NewGate(nowhere{listenertest.New()})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, g.Open(ended), context.Canceled)
+	require.NoError(t, g.Close())
+	require.ErrorIs(t, g.Open(t.Context()), net.ErrClosed)
+}
+
 func TestNewGatePanicsOnNil(t *testing.T) {
 	require.PanicsWithValue(t, "listener: NewGate with nil listener", func() { listener.NewGate(nil) })
 }

@@ -175,15 +175,24 @@ func (t *Throttled) countLocked(from source) *sourceCount {
 
 // sourceOf reports where c is from, unless that is no IP address.
 func sourceOf(c net.Conn) (source, bool) {
-	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return source{}, false
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	ip := ipOf(c.RemoteAddr()).Unmap().WithZone("")
 	bits := 32
 	if ip.Is6() {
 		bits = 56
 	}
 	p, err := ip.Prefix(bits)
-	return p, err == nil
+	return p, err == nil && ip.IsValid()
+}
+
+// ipOf returns the zero Addr if there is no IP. Listeners that are not of package
+// net, such as those behind a proxy, have addresses of their own types.
+func ipOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr()
+	}
+	if a == nil {
+		return netip.Addr{}
+	}
+	p, _ := netip.ParseAddrPort(a.String())
+	return p.Addr()
 }

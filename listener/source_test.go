@@ -45,6 +45,43 @@ func TestPerSource(t *testing.T) {
 	})
 }
 
+// textAddr is an address of a type that is not package net's.
+type textAddr string
+
+func (textAddr) Network() string  { return "tcp" }
+func (a textAddr) String() string { return string(a) }
+
+func TestPerSourceOfOtherAddresses(t *testing.T) {
+	throttled(t, listener.Limits{PerSource: 1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		in := func(a net.Addr) {
+			t.Helper()
+			_, err := inner.DialFrom(t.Context(), a)
+			require.NoError(t, err)
+			accept(t, l)
+		}
+		in(textAddr("192.0.2.1:1"))
+		in(textAddr("[2001:db8::1]:1"))
+		got := acceptLater(l)
+		for _, same := range []net.Addr{textAddr("192.0.2.1:2"), textAddr("[2001:db8::2]:1"), &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}} {
+			c, err := inner.DialFrom(t.Context(), same)
+			require.NoError(t, err)
+			pending(t, got)
+			isReset(t, c)
+		}
+		for range 2 {
+			connect(t, inner)
+			require.NoError(t, (<-got).err)
+			got = acceptLater(l)
+		}
+		for range 2 { // no IP, no limit
+			_, err := inner.DialFrom(t.Context(), &net.TCPAddr{})
+			require.NoError(t, err)
+			require.NoError(t, (<-got).err)
+			got = acceptLater(l)
+		}
+	})
+}
+
 // A source that has gone leaves nothing behind.
 func TestPerSourceForgets(t *testing.T) {
 	throttled(t, listener.Limits{PerSource: 1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
