@@ -186,6 +186,24 @@ func TestReserveOfBadAddress(t *testing.T) {
 		require.Error(t, err, a)
 		require.ErrorContains(t, err, a[0])
 	}
+	_, err := listener.Reserve(t.Context(), "udp", "127.0.0.1:17070")
+	require.EqualError(t, err, "listen udp 127.0.0.1:17070: unknown network udp")
+	var unknown net.UnknownNetworkError
+	require.ErrorAs(t, err, &unknown)
+}
+
+func TestReserveLooksAtItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, park := range []bool{false, true} {
+		_, err := listener.Config{Park: park}.Reserve(ctx, "tcp", "127.0.0.1:0")
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "tcp 127.0.0.1:0")
+	}
+	before := descriptors(t)
+	_, err := listener.ListenTwoPhase(ctx, "tcp", "127.0.0.1:0", "localhost:0", listener.Limits{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, before, descriptors(t))
 }
 
 func TestReserveTakesControl(t *testing.T) {

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"net"
 )
@@ -35,14 +36,12 @@ func Reserve(ctx context.Context, network, address string) (*Gate, error) {
 // with "@" are abstract. The file of a Unix socket keeps its mode and owner over
 // Shut, and is removed by Close.
 //
-// The error is that of net.ListenConfig.Listen. Refusing needs Linux; elsewhere the
+// The error is that of net.ListenConfig.Listen, or ctx's if that has ended. Refusing needs Linux; elsewhere the
 // error is errors.ErrUnsupported unless Park is set, since there a bound socket
 // that does not listen cannot share its port with the one that will.
 func (c Config) Reserve(ctx context.Context, network, address string) (*Gate, error) {
-	switch network {
-	case "tcp", "tcp4", "tcp6", "unix", "unixpacket":
-	default: // net.Listen takes some that nobody can connect to
-		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+	if err := cmp.Or(known(network), ctx.Err()); err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: name{network, address}, Err: err}
 	}
 	if c.Park {
 		l, err := c.ListenConfig.Listen(ctx, network, address)
@@ -57,3 +56,18 @@ func (c Config) Reserve(ctx context.Context, network, address string) (*Gate, er
 	}
 	return newGate(s, addr, false), nil
 }
+
+func known(network string) error {
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix", "unixpacket":
+		return nil
+	}
+	return net.UnknownNetworkError(network) // net.Listen takes some that nobody can connect to
+}
+
+// A name is an address as it was given, for an error.
+type name struct{ network, address string }
+
+func (n name) Network() string { return n.network }
+
+func (n name) String() string { return n.address }
