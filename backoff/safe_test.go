@@ -27,6 +27,7 @@ func FuzzBackoff(f *testing.F) {
 			f.Add(int64(1), int64(1), 2.0, 1.0, int64(1), v, int64(1), x, crashes)
 		}
 	}
+	f.Add(int64(1), int64(1), 2.0, 1.0, int64(1), int64(0), int64(1), 0.5, []byte("NwNcrNN"))
 	f.Fuzz(func(t *testing.T, least, most int64, factor, jitter float64, splay, stable, asked int64, u float64, life []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			b := backoff.Backoff{
@@ -45,6 +46,7 @@ func FuzzBackoff(f *testing.F) {
 				hot = e.Delay == 0 && e.Failures > 0
 			}
 			for _, event := range life[:min(len(life), 200)] {
+				hot = hot && event != 'r' // what was before a Reset is forgotten
 				happen(t, &b, event, time.Duration(asked))
 			}
 		})
