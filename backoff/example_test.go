@@ -69,7 +69,8 @@ func ExampleError() {
 	defer cancel()
 	slow := backoff.Policy{Min: time.Minute, Max: time.Minute}
 	err := backoff.Do(ctx, slow, func(context.Context) error { return io.ErrUnexpectedEOF })
-	if e, ok := errors.AsType[*backoff.Error](err); ok {
+	var e *backoff.Error
+	if errors.As(err, &e) {
 		fmt.Println("attempts:", e.Attempts)
 		fmt.Println("last:", e.Last)
 		fmt.Println("cause:", e.Cause) // at once: the next attempt could not be in time
@@ -255,7 +256,8 @@ func ExampleBusyError() {
 	p := backoff.Pacer{MaxPending: 1, Rate: 2}
 	_, _ = p.Enter()
 	_, err := p.Enter()
-	if busy, ok := errors.AsType[*backoff.BusyError](err); ok {
+	var busy *backoff.BusyError
+	if errors.As(err, &busy) {
 		fmt.Println("Retry-After-Ms:", busy.RetryAfter().Milliseconds())
 	}
 	// Output: Retry-After-Ms: 500

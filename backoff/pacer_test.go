@@ -30,7 +30,8 @@ func turnedAway(t *testing.T, p *backoff.Pacer) time.Duration {
 	t.Helper()
 	s, err := p.Enter()
 	require.Nil(t, s)
-	busy, ok := errors.AsType[*backoff.BusyError](err)
+	var busy *backoff.BusyError
+	ok := errors.As(err, &busy)
 	require.True(t, ok)
 	d, ok := backoff.Hint(err)
 	require.True(t, ok)

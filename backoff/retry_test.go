@@ -55,7 +55,8 @@ func TestRetryMaxAttempts(t *testing.T) {
 		require.Equal(t, 3, *calls)
 		require.ErrorIs(t, err, backoff.ErrExhausted)
 		require.ErrorIs(t, err, errRefused)
-		e, ok := errors.AsType[*backoff.Error](err)
+		var e *backoff.Error
+		ok := errors.As(err, &e)
 		require.True(t, ok)
 		require.Equal(t, 3, e.Attempts)
 		require.Equal(t, errRefused, e.Last)
@@ -137,7 +138,8 @@ func TestRetryStopsAtPermanent(t *testing.T) {
 		require.Equal(t, 1, *calls)
 		require.ErrorIs(t, err, backoff.ErrPermanent)
 		require.ErrorIs(t, err, errBad)
-		e, _ := errors.AsType[*backoff.Error](err)
+		var e *backoff.Error
+		require.ErrorAs(t, err, &e)
 		require.Equal(t, given.last, e.Last)
 		require.EqualError(t, err, "backoff: permanent failure after 1 attempt: "+given.last.Error())
 	}

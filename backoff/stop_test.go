@@ -42,7 +42,8 @@ func TestDoomedWaitIsNotBegun(t *testing.T) {
 // stopped is the error of a Backoff that stopped because of cause.
 func stopped(t *testing.T, b *backoff.Backoff, cause error) *backoff.Error {
 	t.Helper()
-	e, ok := errors.AsType[*backoff.Error](b.Err())
+	var e *backoff.Error
+	ok := errors.As(b.Err(), &e)
 	require.True(t, ok, "%v", b.Err())
 	require.ErrorIs(t, e, cause)
 	return e

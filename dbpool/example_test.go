@@ -35,7 +35,8 @@ func ExampleConfig_Validate() {
 
 func ExampleFieldError() {
 	_, err := dbpool.Open(new(dbpooltest.Server).Connector(), dbpool.Config{})
-	if wrong, ok := errors.AsType[*dbpool.FieldError](err); ok {
+	var wrong *dbpool.FieldError
+	if errors.As(err, &wrong) {
 		fmt.Println(wrong.Field, wrong.Value)
 	}
 	// Output: MaxOpen 0
@@ -177,7 +178,8 @@ func ExampleDialStats() {
 
 func ExampleDSN() {
 	_, err := dbpool.DSN("pgx", "postgres://app@db/agents") // without import _ "github.com/jackc/pgx/v5/stdlib"
-	if wrong, ok := errors.AsType[*dbpool.FieldError](err); ok {
+	var wrong *dbpool.FieldError
+	if errors.As(err, &wrong) {
 		fmt.Println(wrong.Field, wrong.Value)
 	}
 	// Output: driverName pgx
@@ -269,7 +271,8 @@ func ExampleAcquireError() {
 	conn, _ := dbpool.Acquire(ctx, db, 0)
 	defer conn.Close()
 	_, err = dbpool.Acquire(ctx, db, time.Millisecond)
-	if full, ok := errors.AsType[*dbpool.AcquireError](err); ok {
+	var full *dbpool.AcquireError
+	if errors.As(err, &full) {
 		fmt.Println(full.Stats.InUse, "of", full.Stats.MaxOpenConnections, "in use:", full.Err)
 	}
 	// Output: 1 of 1 in use: context deadline exceeded

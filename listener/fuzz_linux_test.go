@@ -91,7 +91,8 @@ func allCut(t *testing.T, clients []net.Conn) {
 	for _, c := range clients {
 		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 		_, err := c.Read(make([]byte, 1))
-		if ne, ok := errors.AsType[net.Error](err); err == nil || ok && ne.Timeout() {
+		var ne net.Error
+		if err == nil || errors.As(err, &ne) && ne.Timeout() {
 			t.Fatalf("a client was forgotten: %v", err)
 		}
 		_ = c.Close()

@@ -148,7 +148,8 @@ func (m *machine) finish() {
 	for _, c := range m.clients {
 		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
 		_, err := c.Read(make([]byte, 1))
-		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
 			m.t.Fatal("a client was forgotten")
 		}
 		if err == nil || errors.Is(err, syscall.EPIPE) {

@@ -82,7 +82,8 @@ func Example_remoteWrite() {
 	for _, batch := range []string{"samples", "too soon", "too old", "samples"} {
 		err := s.send(context.Background(), []byte(batch))
 		fmt.Println(batch+":", err)
-		if later, ok := errors.AsType[*errLater](err); ok {
+		var later *errLater
+		if errors.As(err, &later) {
 			fmt.Println("again in", later.RetryAfter())
 		}
 	}

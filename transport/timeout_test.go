@@ -21,7 +21,8 @@ import (
 func isTimeout(t testing.TB, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	ne, ok := errors.AsType[net.Error](err)
+	var ne net.Error
+	ok := errors.As(err, &ne)
 	require.True(t, ok)
 	require.True(t, ne.Timeout())
 	require.ErrorContains(t, err, "no end within 1s")

@@ -108,7 +108,8 @@ func poolSettings(c storm.Config, maxConnections int) ([]setting, error) {
 		dbpool.Share{Name: "api", Weight: 2},
 		dbpool.Share{Name: "internal", Weight: 1},
 	)
-	if wrong, ok := errors.AsType[*dbpool.FieldError](err); ok {
+	var wrong *dbpool.FieldError
+	if errors.As(err, &wrong) {
 		return nil, &storm.FieldError{Field: "max-connections", Value: maxConnections, Limit: wrong.Reason}
 	}
 	if err != nil {

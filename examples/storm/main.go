@@ -57,7 +57,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // status is 2 for what a flag got wrong, found out late: a busy port.
 func status(err error) int {
-	if _, ok := errors.AsType[*storm.FieldError](err); ok {
+	var wrong *storm.FieldError
+	if errors.As(err, &wrong) {
 		return 2
 	}
 	return 1

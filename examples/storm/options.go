@@ -117,7 +117,8 @@ func fixedPort(address string) bool {
 
 // flagged names the flag instead of the field.
 func flagged(err error) error {
-	if field, ok := errors.AsType[*storm.FieldError](err); ok {
+	var field *storm.FieldError
+	if errors.As(err, &field) {
 		return fmt.Errorf("-%w", field)
 	}
 	return err
