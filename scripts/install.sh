@@ -15,6 +15,8 @@ want nginx nginx
 want haproxy haproxy
 want pgbouncer pgbouncer
 want mariadbd mariadb-server
+want ip iproute2
+want nft nftables
 want '/usr/lib/postgresql/*/bin/postgres' postgresql
 
 if [ ${#missing[@]} -eq 0 ]; then

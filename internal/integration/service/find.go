@@ -3,6 +3,7 @@
 package service
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,10 +30,23 @@ func find(tb testing.TB, program, debian string) string {
 			return path
 		}
 	}
-	const text = "%s is not installed: apt-get install -y %s"
-	if os.Getenv(requireVariable) == "required" {
-		tb.Fatalf(text+" (%s=required)", program, debian, requireVariable)
-	}
-	tb.Skipf(text, program, debian)
+	Missing(tb, fmt.Sprintf("%s is not installed: apt-get install -y %s", program, debian))
 	return ""
+}
+
+// Find returns the path of a program that the Debian package brings. Without it, the
+// test is skipped, or fails if services are required.
+func Find(tb testing.TB, program, debian string) string {
+	tb.Helper()
+	return find(tb, program, debian)
+}
+
+// Missing skips the test because of what this machine lacks, or fails it if services
+// are required (CONNHYGIENE_SERVICES=required).
+func Missing(tb testing.TB, what string) {
+	tb.Helper()
+	if os.Getenv(requireVariable) == "required" {
+		tb.Fatalf("%s (%s=required)", what, requireVariable)
+	}
+	tb.Skip(what)
 }
