@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
 # Installs what the other scripts need beside Go and git, on Debian and its kin:
-# a C compiler for the race detector, and the real services. Starts none of them.
+# a C compiler for the race detector, the real services, and what runs the programs of
+# other systems (scripts/platforms.sh). Starts none of them.
 . "$(dirname "$0")/lib.sh"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
-# want COMMAND PACKAGE...: the command, which may be a pattern of paths, comes with these.
+# want COMMAND PACKAGE...: the command, which may be a pattern of paths or one of
+# several (a|b), comes with these.
 want() {
-	command -v "$1" >/dev/null || compgen -G "$1" >/dev/null || missing+=("${@:2}")
+	local command
+	while read -r command; do
+		command -v "$command" >/dev/null || compgen -G "$command" >/dev/null && return
+	done <<<"${1//|/$'\n'}"
+	missing+=("${@:2}")
 }
 want gcc gcc libc6-dev
 want curl curl ca-certificates
@@ -18,6 +24,17 @@ want mariadbd mariadb-server
 want ip iproute2
 want nft nftables
 want '/usr/lib/postgresql/*/bin/postgres' postgresql
+want redis-server redis-server
+want caddy caddy
+want prometheus prometheus
+want 'chromium|google-chrome' chromium # Ubuntu has it as a snap only, its runners the other
+want nft nftables
+want ip iproute2
+want qemu-aarch64-static qemu-user-static
+want wine wine
+want /usr/lib/wine/wine64 wine64
+want x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
+want shellcheck shellcheck
 
 if [ ${#missing[@]} -eq 0 ]; then
 	echo "nothing to install"

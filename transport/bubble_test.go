@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +36,9 @@ const pipeURL = "https://pipe.test"
 
 func newPipeHTTP2(t *testing.T, handler http.Handler) *pipeHTTP2 {
 	t.Helper()
+	if strings.HasPrefix(runtime.Version(), "go1.25") {
+		t.Skip("go1.25: its HTTP/2 uses channels of a bubble from outside, which ends the process")
+	}
 	s := &pipeHTTP2{pipe: listenertest.New()}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
