@@ -48,11 +48,12 @@ func Acquire(ctx context.Context, db *sql.DB, wait time.Duration) (*sql.Conn, er
 }
 
 // Warm opens connections until the pool has n, and returns how many it has got: n,
-// or fewer and the error of the first that failed, upon which the others are given
-// up. It holds all of them for a moment, so that it belongs before the first use of
-// a pool. Dials go through the gate of the pool's connector. The error is a
-// [*FieldError] if n is negative or above the pool's MaxOpen. Warm keeps no more
-// than MaxIdle of them open.
+// or fewer and the error of the first dial that failed. Dials that are under way when
+// one fails are waited for, so that of a server with room for five a pool of eight
+// gets five; no more are begun then. Warm holds all of the connections for a moment,
+// so call it before the pool is used. Dials obey the limits of the pool's
+// [Connector]. The error is a [*FieldError] if n is negative or above the pool's
+// MaxOpen. The pool keeps no more than MaxIdle of the connections open.
 func Warm(ctx context.Context, db *sql.DB, n int) (int, error) {
 	if db == nil {
 		return 0, &FieldError{Field: "db", Reason: "must not be nil"}
@@ -60,8 +61,7 @@ func Warm(ctx context.Context, db *sql.DB, n int) (int, error) {
 	if limit := db.Stats().MaxOpenConnections; n < 0 || limit > 0 && n > limit {
 		return 0, &FieldError{Field: "n", Value: n, Reason: fmt.Sprintf("must be from 0 to MaxOpen, which is %d", limit)}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx = context.WithValue(ctx, warmKey{}, new(warming))
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex // guards held and first
@@ -78,7 +78,6 @@ func Warm(ctx context.Context, db *sql.DB, n int) (int, error) {
 				held = append(held, conn)
 			case first == nil:
 				first = fmt.Errorf("dbpool: warm: %w", err)
-				cancel()
 			}
 		})
 	}
@@ -88,3 +87,11 @@ func Warm(ctx context.Context, db *sql.DB, n int) (int, error) {
 	}
 	return len(held), first
 }
+
+// warming is known to the calls of Connect that one Warm makes: they want no second
+// try, and share the failure of a dial instead of waiting for the next.
+type warming struct {
+	failed bool // guarded by the mutex of the Connector
+}
+
+type warmKey struct{}

@@ -3,6 +3,7 @@ package dbpool_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,18 +91,67 @@ func TestWarm(t *testing.T) {
 	})
 }
 
-// A server that refuses is not waited for: the first error ends it.
-func TestWarmStopsAtTheFirstError(t *testing.T) {
+// A pool takes what there is: dials that are under way when one fails are not given
+// up, and none is begun afterwards.
+func TestWarmKeepsWhatThereIs(t *testing.T) {
+	const room = 5
+	for _, parallel := range []int{1, 2, 4, 8, -1} {
+		for _, login := range []time.Duration{0, 10 * time.Millisecond, 5 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				srv := &dbpooltest.Server{ConnectTime: login, MaxConns: room}
+				db, err := dbpool.Open(dbpool.NewConnector(srv.Connector(), dbpool.Dial{Parallel: parallel, Timeout: time.Minute}), dbpool.Server(8))
+				require.NoError(t, err)
+				defer db.Close()
+				from := time.Now()
+				n, err := dbpool.Warm(t.Context(), db, 8)
+				require.Equal(t, "53300", state(err))
+				require.ErrorContains(t, err, "dbpool: warm: ")
+				require.Equal(t, room, n)
+				require.LessOrEqual(t, time.Since(from), room*login, "a failure is not waited out")
+				require.Equal(t, room, db.Stats().Idle)
+				require.Equal(t, room, srv.Stats().Open)
+				require.LessOrEqual(t, srv.Stats().Full, uint64(3))
+			})
+		}
+	}
+}
+
+// Without a connector in the chain each dial stands for itself.
+func TestWarmOfAnyPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := &dbpooltest.Server{ConnectTime: 10 * time.Millisecond, MaxConns: 6}
-		db := open(t, srv, dbpool.Server(20))
-		from := time.Now()
-		n, err := dbpool.Warm(t.Context(), db, 20)
+		srv := &dbpooltest.Server{ConnectTime: time.Second, MaxConns: 5}
+		db := sql.OpenDB(srv.Connector())
+		defer db.Close()
+		require.NoError(t, dbpool.Server(8).Apply(db))
+		n, err := dbpool.Warm(t.Context(), db, 8)
 		require.Equal(t, "53300", state(err))
-		require.ErrorContains(t, err, "dbpool: warm: ")
-		require.GreaterOrEqual(t, n, 3, "the seventh dial begins when three have ended")
-		require.LessOrEqual(t, n, 6)
-		require.LessOrEqual(t, time.Since(from), 20*time.Millisecond)
+		require.Equal(t, 5, n)
+	})
+}
+
+// Callers of the pool wait for the next dial as ever while a Warm beside them fails.
+func TestWarmEndsNobodyElsesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &dbpooltest.Server{ConnectTime: 10 * time.Millisecond, MaxConns: 1}
+		c := dbpool.NewConnector(srv.Connector(), dbpool.Dial{Parallel: 1, Backoff: exact})
+		db, err := dbpool.Open(c, dbpool.Server(8))
+		require.NoError(t, err)
+		defer db.Close()
+		held, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		warm := make(chan error, 1)
+		go func() {
+			_, err := dbpool.Warm(t.Context(), db, 3)
+			warm <- err
+		}()
+		synctest.Wait()
+		query := make(chan error, 1)
+		go func() {
+			query <- db.PingContext(t.Context())
+		}()
+		require.Equal(t, "53300", state(<-warm))
+		require.ErrorIs(t, held.Raw(func(any) error { return driver.ErrBadConn }), driver.ErrBadConn) // room again
+		require.NoError(t, <-query)
 	})
 }
 

@@ -110,37 +110,34 @@ func (b Budget) Split(shares ...Share) (map[string]int, error) {
 // PerTenant returns how many of the server's connections there are for each of so
 // many tenants of a pooler, and reports whether that is below [ThrashFloor]. Here
 // MaxConnections is the pooler's limit (max_db_connections of PgBouncer); replicas
-// and dials stand in front of the pooler and do not count. No tenants have infinitely
-// many connections each. It panics if tenants is negative.
+// and dials stand in front of the pooler and do not count. Without tenants, which is
+// zero or less, there is no limit for each: the result is +Inf and false.
 func (b Budget) PerTenant(tenants int) (per float64, thrash bool) {
-	if tenants < 0 {
-		panic(fmt.Sprintf("dbpool: PerTenant with %d tenants", tenants))
-	}
-	if tenants == 0 {
+	if tenants <= 0 {
 		return math.Inf(1), false
 	}
-	per = float64(b.MaxConnections-b.Reserved) / float64(tenants)
+	per = (float64(b.MaxConnections) - float64(b.Reserved)) / float64(tenants)
 	return per, per < ThrashFloor
 }
 
 // ForLoad returns how many connections serve rate queries a second which hold a
 // connection for mean each: by Little's law rate*mean are in use at once on
 // average; headroom is for the times above the average, 0.3 for 30 % more. It is at
-// least 1 and at most [math.MaxInt32]. A Budget says whether the server has that many. It panics if an argument
-// is negative, infinite or not a number.
+// least 1 and at most [math.MaxInt32]. A Budget says whether the server has that
+// many. An argument that is negative or not a number counts as zero.
 func ForLoad(rate float64, mean time.Duration, headroom float64) int {
-	mustBeCount("rate", rate)
-	mustBeCount("mean", mean.Seconds())
-	mustBeCount("headroom", headroom)
+	inUse := positive(positive(rate) * positive(mean.Seconds())) // infinity times 0 is no number
+	n := positive(inUse * (1 + positive(headroom)))
 	// The tiny part keeps 100/s for 20 ms from being 2.0000000000000004 and so 3.
-	n := math.Ceil(rate*mean.Seconds()*(1+headroom) - 1e-9)
-	return int(min(max(n, 1), math.MaxInt32))
+	return int(min(max(math.Ceil(n-1e-9), 1), math.MaxInt32))
 }
 
-func mustBeCount(name string, v float64) {
-	if !(v >= 0) || math.IsInf(v, 1) {
-		panic(fmt.Sprintf("dbpool: ForLoad with %s %v", name, v))
+// positive returns v, and 0 for what is below or not a number.
+func positive(v float64) float64 {
+	if v > 0 {
+		return v
 	}
+	return 0
 }
 
 // validate reports the first field that makes no sense.

@@ -37,6 +37,7 @@ import (
 type caller struct {
 	ctx    context.Context // for the values that a dial begun for him sees
 	since  time.Time
+	warm   *warming    // nil unless it is Warm that calls
 	result chan result // has room for the one that is ever sent
 }
 
@@ -72,7 +73,11 @@ func (c *Connector) enter(ctx context.Context) (*caller, driver.Conn, error) {
 		c.releaseLocked() // the caller's pool has a place for it
 		return nil, s.conn, nil
 	}
-	w := &caller{ctx: ctx, since: time.Now(), result: make(chan result, 1)}
+	warm, _ := ctx.Value(warmKey{}).(*warming)
+	if warm != nil && warm.failed && c.failures > 0 {
+		return nil, nil, c.last
+	}
+	w := &caller{ctx: ctx, since: time.Now(), warm: warm, result: make(chan result, 1)}
 	c.line = append(c.line, w)
 	c.owed++
 	c.pumpLocked()
@@ -240,6 +245,7 @@ func (c *Connector) failedLocked(d *dialing, err error, overloaded bool) bool {
 		c.failures++
 		c.next = time.Now().Add(c.dial.Backoff.Delay(c.failures))
 	}
+	c.dismissLocked(err)
 	if c.coveredLocked() > len(c.dials) {
 		c.deliverLocked(result{err: err})
 		return true
@@ -247,10 +253,29 @@ func (c *Connector) failedLocked(d *dialing, err error, overloaded bool) bool {
 	return false
 }
 
+// dismissLocked tells those who are owed a dial and want no second try, which are the
+// callers of Warm: those in line now, and those of the same Warm that come later.
+func (c *Connector) dismissLocked(err error) {
+	for i := len(c.line) - 1; i >= c.coveredLocked(); i-- {
+		if w := c.line[i]; w.warm != nil {
+			c.removeLocked(i)
+			w.end(result{err: err})
+		}
+	}
+}
+
 // deliverLocked ends the wait of the first in line.
 func (c *Connector) deliverLocked(r result) {
 	w := c.line[0]
 	c.removeLocked(0)
+	w.end(r)
+}
+
+// end ends a caller's wait. The Connector's lock is held.
+func (w *caller) end(r result) {
+	if w.warm != nil && r.err != nil {
+		w.warm.failed = true
+	}
 	w.result <- r
 }
 
