@@ -1,4 +1,5 @@
-// Package ttlcachetest has test fixtures for package ttlcache: [Provider], an identity
+// Package ttlcachetest has test fixtures for package ttlcache: [Tier], a tier in memory that
+// is slow, down, cut off or forgetful, and [CheckTier] for others; and [Provider], an identity
 // provider that is slow, hangs, denies and counts, as a load function and as an
 // introspection endpoint (RFC 7662).
 //
