@@ -33,6 +33,8 @@ type Provider struct {
 	IgnoreContext bool
 
 	mu     sync.Mutex // guards the fields below
+	idle   sync.Cond  // of mu: no lookup is worked on
+	busy   int        // lookups that are worked on, those without a caller included
 	users  map[string]string
 	only   bool // users are all there are
 	fail   error
@@ -106,6 +108,17 @@ func (p *Provider) Stats() ProviderStats {
 	return p.stats
 }
 
+// Wait waits until no lookup is worked on, those whose caller has left included: call it
+// at the end of a test that looks for leaked goroutines, or of a testing/synctest bubble.
+func (p *Provider) Wait() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle.L = &p.mu
+	for p.busy > 0 {
+		p.idle.Wait()
+	}
+}
+
 // Load is a lookup: it returns the user of the token, [ErrDenied], the error given to Fail,
 // or the end of ctx.
 func (p *Provider) Load(ctx context.Context, token string) (user string, err error) {
@@ -139,6 +152,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Provider) begin(token string) (places chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.busy++
 	p.stats.Asked++
 	p.stats.Asking++
 	p.stats.PeakAsks = max(p.stats.PeakAsks, p.stats.Asking)
@@ -169,6 +183,7 @@ func (p *Provider) end(err error) {
 func (p *Provider) work(ctx context.Context, places chan struct{}) error {
 	done := make(chan struct{})
 	go func() {
+		defer p.rest()
 		defer close(done)
 		if places != nil {
 			places <- struct{}{}
@@ -192,6 +207,15 @@ func (p *Provider) work(ctx context.Context, places chan struct{}) error {
 		}
 	}
 	return nil
+}
+
+// rest is the end of the work on one lookup.
+func (p *Provider) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy--; p.busy == 0 {
+		p.idle.Broadcast()
+	}
 }
 
 func (p *Provider) answer(token string) (string, error) {

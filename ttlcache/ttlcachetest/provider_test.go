@@ -72,6 +72,14 @@ func TestProviderWorksForCallersThatLeft(t *testing.T) {
 		_, err := p.Load(t.Context(), "stays")
 		require.NoError(t, err)
 		require.Equal(t, 6*time.Second, time.Since(began))
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_, _ = p.Load(ctx, "left")
+			cancel()
+		}
+		p.Wait()
+		require.Equal(t, 8*time.Second, time.Since(began), "Wait waits for lookups without a caller")
+		p.Wait()
 	})
 }
 
