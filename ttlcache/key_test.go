@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -153,17 +152,20 @@ func TestHeapDumpHoldsNoCredential(t *testing.T) {
 		runtime.GC()
 		kept.Peek(numbered{}) // keeps a used Hash from being garbage, and writes nothing to it
 	}
-	name := filepath.Join(t.TempDir(), "heap")
-	f, err := os.Create(name)
+	f, err := os.CreateTemp("", "heap") // no t.TempDir: Wine cannot remove a folder with a file in it
 	require.NoError(t, err)
+	defer func() { require.NoError(t, os.Remove(f.Name())) }()
 	debug.WriteHeapDump(f.Fd())
 	require.NoError(t, f.Close())
-	dump, err := os.ReadFile(name)
+	dump, err := os.ReadFile(f.Name())
 	require.NoError(t, err)
 	require.Equal(t, n, kept.Len())
 	require.True(t, bytes.Contains(dump, unmask(maskedControl())), "the dump does not even hold what the test keeps")
 	require.False(t, bytes.Contains(dump, unmask(masked())), "the dump holds credentials")
-	require.False(t, bytes.Contains(dump, binary.BigEndian.AppendUint64(nil, number)), "the dump holds what was hashed")
+	hashed := binary.BigEndian.AppendUint64(nil, number)
+	if binary.NativeEndian.Uint64(hashed) != number { // on s390x the test's own number looks the same
+		require.False(t, bytes.Contains(dump, hashed), "the dump holds what was hashed")
+	}
 	runtime.KeepAlive(control)
 	runtime.KeepAlive(kept)
 }
