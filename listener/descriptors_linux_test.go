@@ -31,6 +31,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		starve(t)
 		return
 	}
+	needsKernel(t)
 	server := exec.Command(os.Args[0], "-test.run=^TestOutOfDescriptors$")
 	server.Env = append(os.Environ(), starving+"=1")
 	server.Stderr = os.Stderr

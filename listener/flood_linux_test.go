@@ -27,6 +27,7 @@ func TestFlood(t *testing.T) {
 	if isFlood(t) {
 		return
 	}
+	needsKernel(t)
 	arms, lasts := floodArms[:1], 50*time.Millisecond
 	if asked("Flood") {
 		arms, lasts = floodArms, floodLasts

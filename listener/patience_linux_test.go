@@ -14,6 +14,7 @@ import (
 // The kernel knows how long a TCP client has waited, whether it has sent something
 // or not.
 func TestPatienceOnSockets(t *testing.T) {
+	needsKernel(t)
 	for _, mptcp := range []bool{false, true} {
 		var c listener.Config
 		c.ListenConfig.SetMultipathTCP(mptcp)

@@ -149,6 +149,7 @@ func (c *capture) backlog(t *testing.T) uint32 {
 }
 
 func TestQueueOfSocketsIsSized(t *testing.T) {
+	needsKernel(t)
 	for _, park := range []bool{false, true} {
 		for _, mptcp := range []bool{false, true} {
 			t.Run(fmt.Sprintf("park=%v,mptcp=%v", park, mptcp), func(t *testing.T) {
