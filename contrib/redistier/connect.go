@@ -1,0 +1,133 @@
+package redistier
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// A Tier is a ttlcache.Tier on Redis. All methods may be called from any number of
+// goroutines.
+type Tier struct {
+	config Config // resolved
+	names  names
+	member string // of this replica
+	clock  clock
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+
+	mu      sync.Mutex // guards the fields below
+	client  rueidis.Client
+	dialing *dialing
+	failed  time.Time // when the last dial did
+	why     error
+	closed  bool
+}
+
+// names are those of the keys that there is one of each.
+type names struct{ era, log, replicas, value, lease string }
+
+// A dialing is an attempt to connect, and those who wait for it.
+type dialing struct {
+	done   chan struct{}
+	client rueidis.Client
+	err    error
+}
+
+// redialAfter is how long nobody tries to connect after a failure. The client connects
+// again by itself once it has been connected.
+const redialAfter = 200 * time.Millisecond
+
+// New returns a Tier, which connects when it is first used. It returns an error if c
+// contradicts itself. Close it when it is no longer needed.
+func New(c Config) (*Tier, error) {
+	c, err := c.resolve()
+	if err != nil {
+		return nil, err
+	}
+	tag := "{" + c.Prefix + "}:"
+	t := &Tier{
+		config: c,
+		names:  names{tag + "era", tag + "log", tag + "replicas", tag + "v:", tag + "l:"},
+		member: randomName(),
+	}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	return t, nil
+}
+
+// Close ends all that is under way, and the connections. A second one does nothing.
+func (t *Tier) Close() {
+	t.stop()
+	t.mu.Lock()
+	client, dial := t.client, t.dialing
+	t.client, t.closed = nil, true
+	t.mu.Unlock()
+	if dial != nil {
+		<-dial.done
+	}
+	if client != nil {
+		client.Close()
+	}
+}
+
+// connect returns the client, and dials if there is none yet.
+func (t *Tier) connect(ctx context.Context) (rueidis.Client, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	t.mu.Lock()
+	switch {
+	case t.closed:
+		t.mu.Unlock()
+		return nil, fmt.Errorf("redistier: the tier is closed: %w", net.ErrClosed)
+	case t.client != nil:
+		defer t.mu.Unlock()
+		return t.client, nil
+	case t.dialing == nil && time.Since(t.failed) < redialAfter && t.why != nil:
+		defer t.mu.Unlock()
+		return nil, t.why
+	}
+	d := t.dialing
+	if d == nil {
+		d = &dialing{done: make(chan struct{})}
+		t.dialing = d
+		go t.dial(d)
+	}
+	t.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.client, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (t *Tier) dial(d *dialing) {
+	defer close(d.done)
+	client, err := rueidis.NewClient(t.config.Option)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dialing = nil
+	switch {
+	case err != nil:
+		d.err = fmt.Errorf("redistier: connect: %w", err)
+		t.failed, t.why = time.Now(), d.err
+	case t.closed:
+		client.Close()
+		d.err = fmt.Errorf("redistier: the tier is closed: %w", net.ErrClosed)
+	default:
+		d.client, t.client = client, client
+	}
+}
+
+// during returns a context that ends with ctx, and with t.
+func (t *Tier) during(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unhook := context.AfterFunc(t.ctx, func() { cancel(net.ErrClosed) })
+	return ctx, func() { unhook(); cancel(nil) }
+}

@@ -1,0 +1,50 @@
+// Package redistier is a ttlcache.Tier on Redis or Valkey, 7.0 or later: replicas of one
+// server share the verdicts of their identity provider, and a revocation on one of them
+// reaches all.
+//
+// # Usage
+//
+//	tier, err := redistier.New(redistier.Config{
+//		Option: rueidis.ClientOption{InitAddress: []string{"redis:6379"}},
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer tier.Close()
+//	cache := ttlcache.New(load, ttlcache.Config[string, User]{
+//		TTL: time.Minute, Tier: tier, Secret: secret, // 32 bytes, the same on all replicas
+//	})
+//	defer cache.Close()
+//
+// [New] does not dial: a server starts and runs without Redis, as one that has no tier.
+// [Tier.Check] says at once what is wrong with the connection, for those who want to know
+// before they start.
+//
+// # What is in Redis
+//
+// All keys have one hash tag, the prefix, so they are in one slot of a cluster.
+//
+//	{ttlcache}:v:DIGEST   a sealed verdict, until it expires
+//	{ttlcache}:l:DIGEST   a lease, for a minute
+//	{ttlcache}:log        a stream, the revocations of the last hour
+//	{ttlcache}:era        which memory this is, and the last position that was given
+//	{ttlcache}:replicas   a sorted set, see [Tier.Replicas]
+//
+// DIGEST is HMAC-SHA256 of a credential under the secret, and what is sealed is encrypted
+// and authenticated under it: nobody who may read or write in Redis learns a credential
+// or a verdict, or forges one. Who may write can delete, and revoke.
+//
+// Redis may evict any key (allkeys-lru): a value that is gone is a miss, a lease that is
+// gone refuses the answer, and a log that is gone revokes everything. With maxmemory
+// reached and noeviction, what is there is still found, revocations are still carried out,
+// and nothing is added.
+//
+// Redis that restarts or fails over revokes everything: the last revocations may be lost
+// with it, since replication and the append-only file are asynchronous. So does a log that
+// a replica cannot follow without a gap.
+//
+// # Concurrency
+//
+// All methods may be called from any number of goroutines. A [Tier] has the goroutines of
+// its client, from the first use to Close.
+package redistier

@@ -1,0 +1,184 @@
+package redistier_test
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/contrib/redistier"
+	"github.com/connhygiene/connhygiene/ttlcache"
+)
+
+// A watch is a Follow in the background.
+type watch struct {
+	t     *testing.T
+	news  chan ttlcache.Revocation
+	ended chan error
+	stop  context.CancelFunc
+}
+
+func follow(t *testing.T, tier ttlcache.Tier) *watch {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &watch{t, make(chan ttlcache.Revocation, 100000), make(chan error, 1), cancel}
+	go func() { w.ended <- tier.Follow(ctx, func(r ttlcache.Revocation, _ uint64) { w.news <- r }) }()
+	t.Cleanup(func() {
+		cancel()
+		if w.ended != nil {
+			<-w.ended
+		}
+	})
+	return w
+}
+
+// until reads until match, for at most 20 seconds.
+func (w *watch) until(match func(ttlcache.Revocation) bool) {
+	w.t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		select {
+		case r := <-w.news:
+			if match(r) {
+				return
+			}
+		case <-late:
+			require.Fail(w.t, "not told in 20 s")
+		}
+	}
+}
+
+func beat(r ttlcache.Revocation) bool { return !r.All && len(r.Keys)+len(r.Tags) == 0 }
+func all(r ttlcache.Revocation) bool  { return r.All }
+
+func TestFollowEndsWithTheTier(t *testing.T) {
+	tier := redis(t).tier(t, redistier.Config{})
+	w := follow(t, tier)
+	w.until(beat)
+	tier.Close()
+	require.NoError(t, <-w.ended)
+	w.ended = nil
+}
+
+// Connections are cut all the time, and nothing is lost.
+func TestFollowMissesNothing(t *testing.T) {
+	s := redis(t)
+	reader, writer := s.tier(t, redistier.Config{}), s.tier(t, redistier.Config{Prefix: ""})
+	w := follow(t, reader)
+	w.until(beat)
+	const n = 300
+	for i := range n {
+		require.Eventually(t, func() bool {
+			return writer.Revoke(t.Context(), ttlcache.Revocation{Keys: [][32]byte{{byte(i), byte(i >> 8)}}}) == nil
+		}, 20*time.Second, time.Millisecond)
+		if i%30 == 0 {
+			require.NoError(t, s.do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Error())
+		}
+	}
+	seen := make(map[[32]byte]bool)
+	w.until(func(r ttlcache.Revocation) bool {
+		require.False(t, r.All, "nothing was missing")
+		for _, k := range r.Keys {
+			seen[k] = true
+		}
+		return len(seen) == n
+	})
+}
+
+func TestFollowTellsOfLostMemory(t *testing.T) {
+	s := redis(t)
+	w := follow(t, s.tier(t, redistier.Config{}))
+	w.until(beat)
+	for _, loss := range [][]string{{"FLUSHALL"}, {"DEL", "{ttlcache}:log"}, {"DEL", "{ttlcache}:era"}} {
+		require.NoError(t, s.do(t, loss...).Error())
+		w.until(all)
+		w.until(beat)
+	}
+	s.kill()
+	s.start(t)
+	w.until(all)
+	w.until(beat)
+}
+
+// A follower that was away for longer than the log is kept has missed something.
+func TestFollowTellsOfAGap(t *testing.T) {
+	s := redis(t)
+	w := follow(t, s.tier(t, redistier.Config{Keep: 600 * time.Millisecond}))
+	w.until(all)
+	w.until(beat)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	<-time.After(1200 * time.Millisecond)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	w.until(all)
+}
+
+func TestNoHeartbeatWithoutRedis(t *testing.T) {
+	s := redis(t)
+	w := follow(t, s.tier(t, redistier.Config{}))
+	w.until(beat)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	<-time.After(300 * time.Millisecond)
+	for len(w.news) > 0 {
+		<-w.news
+	}
+	<-time.After(1500 * time.Millisecond)
+	require.Empty(t, w.news, "a heartbeat from a server that stands still")
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	w.until(beat)
+}
+
+func TestFollowBeginsWithTheLog(t *testing.T) {
+	tier := redis(t).tier(t, redistier.Config{})
+	require.NoError(t, tier.Revoke(t.Context(), ttlcache.Revocation{Tags: [][32]byte{{3}}}))
+	w := follow(t, tier)
+	w.until(func(r ttlcache.Revocation) bool { return len(r.Tags) == 1 && r.Tags[0] == [32]byte{3} })
+}
+
+// Replicas that join and leave, and one that dies.
+func TestReplicas(t *testing.T) {
+	s := redis(t)
+	counts := make(chan int, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	first, second := s.tier(t, redistier.Config{}), s.tier(t, redistier.Config{})
+	go func() { ended <- first.Replicas(ctx, func(n int) { counts <- n }) }()
+	require.Equal(t, 1, <-counts)
+	other, leave := context.WithCancel(t.Context())
+	go func() { ended <- second.Replicas(other, func(int) {}) }()
+	require.Equal(t, 2, <-counts, "it rises at once")
+	require.NoError(t, s.do(t, "FLUSHALL").Error())
+	leave()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	n, err := s.do(t, "ZCARD", "{ttlcache}:replicas").AsInt64()
+	require.NoError(t, err)
+	require.LessOrEqual(t, n, int64(1), "who leaves says so")
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	require.Empty(t, counts, "it falls late")
+	first.Close()
+	require.ErrorIs(t, first.Replicas(t.Context(), func(int) {}), net.ErrClosed)
+}
+
+func TestReplicasFallSlowly(t *testing.T) {
+	next, now := redistier.Falling(), time.Unix(0, 0)
+	step := func(n, want int, changes bool) {
+		t.Helper()
+		got, changed := next(n, now)
+		require.Equal(t, want, got)
+		require.Equal(t, changes, changed)
+		now = now.Add(time.Second)
+	}
+	step(3, 3, true)
+	for range 5 {
+		step(2, 3, false)
+	}
+	step(3, 3, false)
+	for i := range 10 {
+		step(1+i%2, 3, false)
+	}
+	step(1, 2, true)
+	step(4, 4, true)
+	step(0, 4, false)
+}

@@ -1,0 +1,101 @@
+package redistier
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+)
+
+const (
+	aliveEvery = time.Second
+	aliveFor   = 5 * time.Second  // without a sign of life
+	fallAfter  = 10 * time.Second // that the number has been lower
+)
+
+// Replicas says that this replica is alive, once a second, and calls f with how many are,
+// this one included, when it knows and whenever that changes. Divide by it what all
+// replicas may do together: f sets limits.
+//
+// The number rises at once and falls only after it has been lower for ten seconds, so that
+// limits are rather too low than too high. While Redis cannot be reached it stays as it
+// is, and before it was reached f is not called: begin with the limits for as many
+// replicas as there will ever be.
+//
+// It returns when ctx is done or the tier is closed, with the cause, and the others then
+// count one replica less. f is called on the goroutine of Replicas.
+func (t *Tier) Replicas(ctx context.Context, f func(n int)) error {
+	ctx, end := t.during(ctx)
+	defer end()
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	var slow slowly
+	for {
+		if n, err := t.alive(ctx, true); err == nil {
+			if now, changed := slow.next(n, time.Now()); changed {
+				f(now)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), aliveEvery/2)
+			_, _ = t.alive(leave, false)
+			cancel()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// alive says that this replica is or leaves, and returns how many are.
+func (t *Tier) alive(ctx context.Context, stays bool) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, aliveEvery)
+	defer cancel()
+	client, err := t.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	flag := "0"
+	if stays {
+		flag = "1"
+	}
+	n, err := replicasScript.Exec(ctx, client, []string{t.names.replicas},
+		[]string{t.member, millis(aliveFor), flag}).AsInt64()
+	if err != nil {
+		return 0, fmt.Errorf("redistier: replicas: %w", err)
+	}
+	return int(n), nil
+}
+
+// slowly is a number that rises at once and falls late.
+type slowly struct {
+	n     int
+	lower time.Time // since when it has been, or zero
+	most  int       // since then
+}
+
+// next returns the number and whether it has changed.
+func (s *slowly) next(n int, now time.Time) (int, bool) {
+	n = max(1, n)
+	switch {
+	case n > s.n:
+		s.n, s.lower = n, time.Time{}
+		return s.n, true
+	case n == s.n:
+		s.lower = time.Time{}
+	case s.lower.IsZero():
+		s.lower, s.most = now, n
+	case now.Sub(s.lower) >= fallAfter:
+		s.n, s.lower = max(s.most, n), time.Time{}
+		return s.n, true
+	default:
+		s.most = max(s.most, n)
+	}
+	return s.n, false
+}
+
+func randomName() string {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%x", b)
+}
