@@ -28,6 +28,7 @@ type Cache[C, V any] struct {
 // A shard holds all that is known about some of the credentials.
 type shard[V any] struct {
 	hits     atomic.Uint64 // beside mu, which a hit needs as well
+	due      atomic.Int64  // the instant at which the oldest verdict is to be asked for again
 	mu       sync.RWMutex  // guards the fields below
 	verdicts sieve[V]
 	flights  map[digest]*flight[V] // loads that may still be joined
@@ -56,14 +57,17 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 		denials: newDenials(c.MaxDenied),
 		admission: admission{
 			slots:   c.MaxLoads,
-			general: c.MaxLoads - c.Reserved,
 			queue:   c.MaxQueue,
 			timeout: c.LoadTimeout,
+			reserve: reserve{slots: c.Reserved, wait: orDefault(max(0, c.LoadTimeout), defaultLoadTimeout)},
 		},
 	}
+	cache.admission.reserve.life = max(c.TTL, cache.admission.reserve.wait)
+	cache.admission.reserve.due = cache.someoneIsDue
 	for i, n := range budgets {
 		s := &cache.shards[i]
 		s.verdicts, s.flights, s.running = newSieve[V](n), make(map[digest]*flight[V]), make(map[digest]int)
+		c.noteDueLocked(s)
 	}
 	cache.predicates.Store(&predicates[V]{})
 	return cache
@@ -198,11 +202,12 @@ func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end in
 		dead:    min(expires.add(max(0, c.config.MaxStale)), end),
 	}
 	if life <= 0 || now >= e.dead {
-		s.forgetLocked(k)
+		c.forgetLocked(s, k)
 		return false, false
 	}
 	e.renew.Store(int64(c.due(e)))
 	victim := s.verdicts.put(e, now)
+	c.config.noteDueLocked(s)
 	if victim == nil || now >= victim.dead { // nobody misses the dead
 		return true, false
 	}
@@ -211,12 +216,39 @@ func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end in
 }
 
 // forgetLocked removes the positive verdict on k and returns it, or nil.
-func (s *shard[V]) forgetLocked(k digest) *entry[V] {
+func (c *Cache[C, V]) forgetLocked(s *shard[V], k digest) *entry[V] {
 	e := s.verdicts.get(&k)
 	if e != nil {
 		s.verdicts.remove(e)
+		c.config.noteDueLocked(s)
 	}
 	return e
+}
+
+// noteDueLocked keeps what someoneIsDue looks at. The oldest entry of a shard was asked
+// for first, so it is due first but for Jitter, and for credentials that end by
+// themselves: those need not be asked for again.
+func (c Config[C, V]) noteDueLocked(s *shard[V]) {
+	due := distantFuture
+	if e := s.verdicts.oldest; e != nil {
+		due = e.expires
+		if c.Refresh > 0 {
+			due = instant(e.renew.Load())
+		}
+	}
+	s.due.Store(int64(due))
+}
+
+// someoneIsDue reports whether a known credential has to be asked for again within that
+// time. It takes no lock.
+func (c *Cache[C, V]) someoneIsDue(within time.Duration) bool {
+	soon := c.now().add(within)
+	for i := range c.shards {
+		if due := instant(c.shards[i].due.Load()); due <= soon && due < distantFuture {
+			return true
+		}
+	}
+	return false
 }
 
 // life draws how long a verdict lives.

@@ -2,7 +2,6 @@ package ttlcache
 
 import (
 	"context"
-	"math"
 	"runtime/debug"
 	"time"
 )
@@ -67,6 +66,7 @@ func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, n
 	if f != nil {
 		f.waiters++
 		c.counters.joined.Add(1)
+		c.admission.join(&f.ticket, patience(ctx))
 		s.mu.Unlock()
 		return c.wait(ctx, f)
 	}
@@ -92,6 +92,7 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 	}
 	f := c.flight(ctx, cred, s, e.key)
 	f.background = true
+	f.lane = laneRenewal
 	if c.launchUnlock(context.WithoutCancel(ctx), f) == nil {
 		c.counters.refreshed.Add(1)
 		return
@@ -102,12 +103,16 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 // flight returns a load that has not been admitted yet.
 func (c *Cache[C, V]) flight(ctx context.Context, cred C, s *shard[V], k digest) *flight[V] {
 	f := &flight[V]{key: k, shard: s, done: make(chan struct{})}
-	f.known = s.verdicts.get(&k) != nil
+	f.lane = laneStranger
+	if s.verdicts.get(&k) != nil {
+		f.lane = laneKnown
+	}
 	f.begin = func() { go c.run(f) }
-	f.spoil = func(err error) { c.turnAway(f, err) }
+	f.refuse = func(err error) { c.turnAway(f, err) }
 	ctx = context.WithoutCancel(ctx)
 	if d := c.config.LoadTimeout; d > 0 {
 		f.ctx, f.cancel = context.WithTimeoutCause(ctx, d, errTimeout)
+		f.end, _ = f.ctx.Deadline()
 	} else {
 		f.ctx, f.cancel = context.WithCancel(ctx)
 	}
@@ -119,26 +124,20 @@ func (c *Cache[C, V]) flight(ctx context.Context, cred C, s *shard[V], k digest)
 // launchUnlock asks for admission and unlocks the shard. If it returns an error, f
 // will never be.
 func (c *Cache[C, V]) launchUnlock(ctx context.Context, f *flight[V]) error {
-	begins, spoilt, err := c.admission.enter(&f.ticket, patience(ctx))
+	f.patient = patience(ctx)
+	done, err := c.admission.enter(&f.ticket)
 	if err == nil {
 		f.shard.flights[f.key] = f
 	}
 	f.shard.mu.Unlock()
-	if begins {
-		f.begin()
-	}
-	if spoilt != nil {
-		spoilt.spoil(c.admission.overloaded())
-	}
+	done.tell()
 	return err
 }
 
-// patience is how long a caller can wait for its turn.
-func patience(ctx context.Context) time.Duration {
-	if end, ok := ctx.Deadline(); ok {
-		return time.Until(end)
-	}
-	return math.MaxInt64
+// patience is when a caller leaves; zero is never.
+func patience(ctx context.Context) time.Time {
+	end, _ := ctx.Deadline()
+	return end
 }
 
 // wait returns the result of f, or the end of ctx.
@@ -186,7 +185,7 @@ func (c *Cache[C, V]) run(f *flight[V]) {
 	defer func() {
 		r := recover()
 		f.shard.count(f.key, -1)
-		c.leave(f)
+		c.leave(f).tell()
 		switch {
 		case r != nil:
 			c.fail(f, Panicked, &PanicError{r, debug.Stack()}, time.Since(f.began))
@@ -230,20 +229,18 @@ func (c *Cache[C, V]) ask(f *flight[V]) {
 			return
 		}
 	}
-	c.leave(f)
+	c.leave(f).tell()
 	c.fail(f, Failed, err, time.Since(f.began))
 }
 
 // leave makes room for the next load, once. It comes before the result, so that a
 // caller who has that finds the place free.
-func (c *Cache[C, V]) leave(f *flight[V]) {
+func (c *Cache[C, V]) leave(f *flight[V]) turns {
 	if f.left {
-		return
+		return turns{}
 	}
 	f.left = true
-	if next := c.admission.leave(&f.ticket, time.Since(f.began)); next != nil {
-		next.begin()
-	}
+	return c.admission.leave(&f.ticket, time.Since(f.began), f.ctx.Err() != nil)
 }
 
 // judge calls what else of the configuration has a say in an answer.

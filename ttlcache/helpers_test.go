@@ -145,3 +145,18 @@ func (l *lru) get(i int) {
 }
 
 func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
+// around returns d, give or take up to that share.
+func around(r *rand.Rand, d time.Duration, share float64) time.Duration {
+	return time.Duration(float64(d) * (1 + share*(2*r.Float64()-1)))
+}
+
+// pause waits, but not beyond the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -18,9 +18,10 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 		return false
 	}
 	r, evicted := c.rememberLocked(f, q, a)
-	c.leave(f)
+	others := c.leave(f)
 	f.settleLocked(r)
 	s.mu.Unlock()
+	others.tell()
 	if evicted {
 		c.tell(Event{Kind: Evicted})
 	}
@@ -51,7 +52,7 @@ func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r r
 
 // denyLocked ends the positive verdict on k, and remembers the denial if it may.
 func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
-	s.forgetLocked(k)
+	c.forgetLocked(s, k)
 	if s.running[k] > 1 { // one that is late may still say what was true before
 		s.fences.add(k, c.fence())
 	}

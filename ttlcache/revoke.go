@@ -18,7 +18,7 @@ func (c *Cache[C, V]) Revoke(cred C) bool {
 	s.mu.Lock()
 	f := c.fence()
 	s.fences.add(k, f)
-	e, d := s.forgetLocked(k), c.denials.remove(k)
+	e, d := c.forgetLocked(s, k), c.denials.remove(k)
 	s.mu.Unlock()
 	if e != nil && f.at < e.dead || d != nil && f.at < d.dead {
 		c.revoked(1)
@@ -42,7 +42,7 @@ func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 	c.revoking.Unlock()
 	n := 0
 	for i := range c.shards {
-		n += c.shards[i].revoke(match, f.at)
+		n += c.revokeIn(&c.shards[i], match, f.at)
 	}
 	c.revoked(n)
 	return n
@@ -55,6 +55,7 @@ func (c *Cache[C, V]) Clear() {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.verdicts.clear()
+		c.config.noteDueLocked(s)
 		s.fences.set(c.fence()) // taken under the lock, so it is later than those it replaces
 		s.mu.Unlock()
 	}
@@ -71,8 +72,8 @@ func (c *Cache[C, V]) question() question {
 	return question{c.moment.Add(1), at}
 }
 
-// revoke calls match without a lock. What comes in meanwhile has passed the fence.
-func (s *shard[V]) revoke(match func(V) bool, now instant) (n int) {
+// revokeIn calls match without a lock. What comes in meanwhile has passed the fence.
+func (c *Cache[C, V]) revokeIn(s *shard[V], match func(V) bool, now instant) (n int) {
 	s.mu.RLock()
 	entries := slices.Collect(maps.Values(s.verdicts.entries))
 	s.mu.RUnlock()
@@ -88,6 +89,7 @@ func (s *shard[V]) revoke(match func(V) bool, now instant) (n int) {
 			n++
 		}
 	}
+	c.config.noteDueLocked(s)
 	return n
 }
 

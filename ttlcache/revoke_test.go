@@ -366,6 +366,8 @@ func TestClearForgetsDenialsAndWhoIsKnown(t *testing.T) {
 		_, err := c.Get(t.Context(), "bad")
 		require.ErrorIs(t, err, errBad)
 		require.Equal(t, 2, p.asks("bad"))
+		require.True(t, c.Put("other", "", time.Now()))
+		time.Sleep(ttl) // now one place is kept for it
 		strangers := []*call{get(t.Context(), c, "stranger"), get(t.Context(), c, "agent")}
 		for _, g := range strangers {
 			_, err := g.wait()

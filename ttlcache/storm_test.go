@@ -19,8 +19,8 @@ func TestStorm(t *testing.T) {
 		peak     int64
 		took     time.Duration
 	}{
-		{"all places are for all", -1, 20, 2 * time.Second},
-		{"a quarter is reserved", 0, 15, 2700 * time.Millisecond},
+		{"nothing is reserved", -1, 20, 2 * time.Second},
+		{"the reserve is lent, since no credential is known", 0, 20, 2 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

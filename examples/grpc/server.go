@@ -52,7 +52,6 @@ func start(ctx context.Context, c config) (*server, error) {
 	s.tokens = ttlcache.New(s.provider.lookUp, ttlcache.Config[string, string]{
 		TTL:      time.Minute,
 		MaxLoads: providerTurns,
-		Reserved: -1, // nobody is known after a restart
 		Denied:   func(err error) bool { return errors.Is(err, errBadToken) },
 		DenyTTL:  5 * time.Second,
 	})

@@ -33,7 +33,6 @@ func newLogins(o options, log *slog.Logger) *logins {
 			DenyTTL:  5 * time.Second,
 			MaxStale: 10 * time.Minute, // of an outage of the provider
 			MaxLoads: 2 * o.parallel,
-			Reserved: -1, // the pacer has no favourites either
 			OnEvent:  func(e ttlcache.Event) { log.Debug("verdict", "kind", e.Kind, "error", e.Err, "took", e.Took) },
 		}),
 	}

@@ -67,7 +67,6 @@ func newAuthenticator() *authenticator {
 		DenyTTL:  time.Minute,
 		MaxLoads: 2,
 		MaxQueue: 1,
-		Reserved: -1,
 	})
 	return a
 }
