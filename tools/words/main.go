@@ -27,7 +27,7 @@ const leastWords = 600
 
 var (
 	word   = regexp.MustCompile(`[A-Za-z][A-Za-z'-]*`)
-	heads  = regexp.MustCompile(`(?i)\b(what|whatever|who|whoever|whom|whose)\b`)
+	heads  = regexp.MustCompile(`(?i)\b(what|whatever|who|whoever|whom)\b`)
 	people = regexp.MustCompile(`(?i)\b(nobody|somebody|everybody|anybody|those who)\b`)
 	he     = regexp.MustCompile(`\b(?i:he|his|him)\b`)
 )
