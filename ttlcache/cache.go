@@ -2,6 +2,7 @@ package ttlcache
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -32,8 +33,9 @@ type shard[V any] struct {
 	mu       sync.RWMutex  // guards the fields below
 	verdicts sieve[V]
 	flights  map[digest]*flight[V] // loads that may still be joined
-	running  map[digest]int        // loads that run, those whose time is over among them
-	fences   fences
+	running  map[digest]*run
+	cleared  fence // the last Clear
+	bars     bars
 	_        [64]byte // keeps the locks of two shards on two cache lines
 }
 
@@ -66,7 +68,8 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 	cache.admission.reserve.due = cache.someoneIsDue
 	for i, n := range budgets {
 		s := &cache.shards[i]
-		s.verdicts, s.flights, s.running = newSieve[V](n), make(map[digest]*flight[V]), make(map[digest]int)
+		s.verdicts, s.flights, s.running = newSieve[V](n), make(map[digest]*flight[V]), make(map[digest]*run)
+		s.bars = bars{max: allBars / len(budgets), all: instant(math.MinInt64)}
 		c.noteDueLocked(s)
 	}
 	cache.predicates.Store(&predicates[V]{})
@@ -128,7 +131,7 @@ func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	now := time.Now() // once, so that at is exact
 	q := question{at: instant(now.Sub(c.base)).add(-max(0, now.Sub(asked)))}
 	s, end := c.shard(&k), c.end(v)
-	if c.lockJudged(s, q, v) || s.fences.stop(k, q) || c.supersededLocked(s, k, q) {
+	if c.lockJudged(s, q, v) || s.cleared.stops(q) || s.bars.stop(&k, q) || c.supersededLocked(s, k, q) {
 		s.mu.Unlock()
 		return false
 	}

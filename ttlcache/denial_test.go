@@ -192,3 +192,43 @@ func TestFloodDisplacesNoGoodVerdict(t *testing.T) {
 	require.Greater(t, s.Denied, 900)
 	require.Zero(t, s.Evicted)
 }
+
+// A login that asked before a denial is not remembered, whatever became of the denial: it
+// was never kept, has ended, or was displaced by others.
+func TestPutFromBeforeADenial(t *testing.T) {
+	for name, test := range map[string]struct {
+		denyTTL time.Duration
+		after   func(t *testing.T, c *ttlcache.Cache[string, string], p *provider)
+	}{
+		"not kept": {0, func(*testing.T, *ttlcache.Cache[string, string], *provider) {}},
+		"ended":    {time.Second, func(*testing.T, *ttlcache.Cache[string, string], *provider) { time.Sleep(time.Minute) }},
+		"displaced": {time.Hour, func(t *testing.T, c *ttlcache.Cache[string, string], p *provider) {
+			for i := range 100 {
+				token := fmt.Sprint(i)
+				p.say(token, errBad)
+				_, err := c.Get(t.Context(), token)
+				require.ErrorIs(t, err, errBad)
+			}
+		}},
+		"replaced": {time.Hour, func(t *testing.T, c *ttlcache.Cache[string, string], _ *provider) {
+			require.True(t, c.Put("agent", "grace", time.Now()))
+			require.Equal(t, 1, c.RevokeFunc(func(v string) bool { return v == "grace" }))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var p provider
+				c := ttlcache.New(p.load, settings{TTL: time.Hour, Denied: isBad, DenyTTL: test.denyTTL, MaxDenied: 4})
+				asked := time.Now()
+				time.Sleep(time.Second)
+				p.say("agent", errBad)
+				_, err := c.Get(t.Context(), "agent")
+				require.ErrorIs(t, err, errBad)
+				denied := time.Now()
+				test.after(t, c, &p)
+				require.False(t, c.Put("agent", "ada", asked))
+				require.True(t, c.Put("agent", "ada", denied), "at the same instant a Put wins")
+			})
+		})
+	}
+}

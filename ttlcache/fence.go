@@ -21,31 +21,56 @@ func (f fence) stops(q question) bool {
 	return f.moment != 0 && q.at <= f.at
 }
 
-// maxFences bounds what a shard, or the predicates, keep. What is dropped is made up
-// for by a fence that stops more: some loads ask once more than they need.
-const maxFences = 256
-
-// fences are the revocations in a shard.
-type fences struct {
-	all  fence
-	keys map[digest]fence
+// A run is what must be known about a credential while loads of it run. It is no matter
+// how many others are revoked meanwhile.
+type run struct {
+	loads int   // that run, those whose time is over among them
+	fence fence // the last revocation, or denial, since the first of them began
 }
 
-func (f *fences) stop(k digest, q question) bool { return f.all.stops(q) || f.keys[k].stops(q) }
+// bars refuse a Put whose question is older than a revocation or a denial of its
+// credential. They remember the latest ones. What is dropped bars every question from
+// before it, so a Put may be refused without need, which costs a load later.
+type bars struct {
+	max    int
+	all    instant            // the earliest question of any credential that passes
+	first  map[uint64]instant // the earliest that passes, by the part of a digest
+	oldest int                // in order
+	order  []uint64           // of the parts, a ring once it is full
+}
 
-func (f *fences) add(k digest, at fence) {
-	if len(f.keys) >= maxFences {
-		f.set(at)
+const allBars = 1 << 14 // of all shards, some 700 kB when there are so many
+
+func (b *bars) stop(k *digest, q question) bool {
+	first, ok := b.first[k.part()]
+	return q.at < b.all || ok && q.at < first
+}
+
+// raise lets no question about k pass from before at.
+func (b *bars) raise(k *digest, at instant) {
+	part := k.part()
+	if old, ok := b.first[part]; ok {
+		b.first[part] = max(old, at)
 		return
 	}
-	if f.keys == nil {
-		f.keys = make(map[digest]fence)
+	if b.first == nil {
+		b.first = make(map[uint64]instant)
 	}
-	f.keys[k] = at
+	b.first[part] = at
+	if len(b.order) < b.max {
+		b.order = append(b.order, part)
+		return
+	}
+	dropped := b.order[b.oldest]
+	b.all = max(b.all, b.first[dropped])
+	delete(b.first, dropped)
+	b.order[b.oldest] = part
+	b.oldest = (b.oldest + 1) % b.max
 }
 
-// set stops everything before at.
-func (f *fences) set(at fence) { f.all, f.keys = at, nil }
+// maxPredicates bounds what predicates keep. What is dropped is made up for by a fence
+// that stops more: some loads ask once more than they need.
+const maxPredicates = 256
 
 // predicates are the recent revocations by what was said, oldest first. They do not
 // change once they are in a Cache.
@@ -75,7 +100,7 @@ func (p *predicates[V]) stop(q question, v V) bool {
 // with returns p and one more.
 func (p *predicates[V]) with(more predicate[V]) *predicates[V] {
 	all, list := p.all, p.list
-	if len(list) >= maxFences {
+	if len(list) >= maxPredicates {
 		half := len(list) / 2
 		all, list = list[half-1].fence, list[half:]
 	}

@@ -202,8 +202,13 @@ func (c *Cache[C, V]) run(f *flight[V]) {
 func (s *shard[V]) count(k digest, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running[k] += n
-	if s.running[k] == 0 {
+	r := s.running[k]
+	if r == nil {
+		r = &run{}
+		s.running[k] = r
+	}
+	r.loads += n
+	if r.loads == 0 {
 		delete(s.running, k)
 	}
 }

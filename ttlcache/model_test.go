@@ -23,6 +23,7 @@ type model struct {
 	verdicts map[byte]verdict
 	revoked  map[byte]time.Time // by key
 	users    map[byte]time.Time // by what was said
+	denied   map[byte]time.Time
 	cleared  time.Time
 }
 
@@ -61,6 +62,7 @@ func (m *model) get(k byte, p upstream) (user byte, err error) {
 		return 0, errAway
 	case p.bad[k]:
 		m.verdicts[k] = verdict{denied: true, asked: m.now}
+		m.denied[k] = m.now
 		return 0, errBad
 	}
 	m.verdicts[k] = verdict{user: p.user(k), asked: m.now}
@@ -73,7 +75,7 @@ func (m *model) put(k, user byte, asked time.Time) bool {
 			return false
 		}
 	}
-	if v, ok := m.verdicts[k]; ok && v.asked.After(asked) {
+	if v, ok := m.verdicts[k]; ok && v.asked.After(asked) || asked.Before(m.denied[k]) {
 		return false
 	}
 	if !m.now.Before(asked.Add(modelTTL + modelStale)) {
@@ -138,7 +140,7 @@ func play(t *testing.T, script []byte) {
 		Key: func(h *ttlcache.Hash, k byte) { h.Uint64(uint64(k)) },
 		TTL: modelTTL, Jitter: -1, Denied: isBad, DenyTTL: modelDeny, MaxStale: modelStale,
 	})
-	m := model{now: time.Now(), verdicts: map[byte]verdict{}, revoked: map[byte]time.Time{}, users: map[byte]time.Time{}}
+	m := model{now: time.Now(), verdicts: map[byte]verdict{}, revoked: map[byte]time.Time{}, users: map[byte]time.Time{}, denied: map[byte]time.Time{}}
 	for i, b := range script {
 		m.now = time.Now()
 		k := b >> 4 % 8

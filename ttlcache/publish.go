@@ -13,7 +13,7 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 		s.mu.Unlock()
 		return false
 	}
-	if s.fences.stop(f.key, q) {
+	if s.cleared.stops(q) || s.running[f.key].fence.stops(q) {
 		s.mu.Unlock()
 		return false
 	}
@@ -53,9 +53,10 @@ func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r r
 // denyLocked ends the positive verdict on k, and remembers the denial if it may.
 func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 	c.forgetLocked(s, k)
-	if s.running[k] > 1 { // one that is late may still say what was true before
-		s.fences.add(k, c.fence())
+	if r := s.running[k]; r.loads > 1 { // one that is late may still say what was true before
+		r.fence = c.fence()
 	}
+	s.bars.raise(&k, q.at) // at the same instant a Put wins
 	now, expires := c.now(), q.at.add(max(0, c.config.DenyTTL))
 	if now >= expires {
 		return

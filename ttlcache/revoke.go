@@ -17,7 +17,10 @@ func (c *Cache[C, V]) Revoke(cred C) bool {
 	s := c.shard(&k)
 	s.mu.Lock()
 	f := c.fence()
-	s.fences.add(k, f)
+	if r := s.running[k]; r != nil {
+		r.fence = f
+	}
+	s.bars.raise(&k, f.at+1) // the order within an instant is unknown
 	e, d := c.forgetLocked(s, k), c.denials.remove(k)
 	s.mu.Unlock()
 	if e != nil && f.at < e.dead || d != nil && f.at < d.dead {
@@ -56,7 +59,7 @@ func (c *Cache[C, V]) Clear() {
 		s.mu.Lock()
 		s.verdicts.clear()
 		c.config.noteDueLocked(s)
-		s.fences.set(c.fence()) // taken under the lock, so it is later than those it replaces
+		s.cleared = c.fence()
 		s.mu.Unlock()
 	}
 	c.denials.clear() // no earlier answer can add to it any more

@@ -380,3 +380,30 @@ func TestClearForgetsDenialsAndWhoIsKnown(t *testing.T) {
 		require.ErrorIs(t, err, errAway, "nothing stale is left")
 	})
 }
+
+// Credentials that the cache has never seen are revoked 50,000 times a second, as by a
+// logout endpoint that takes any token. No load fails or is repeated for it.
+func TestRevokesOfOthersCostNoLoad(t *testing.T) {
+	for _, entries := range []int{8, 1000, 65536} {
+		bubble(t, func(t *testing.T) {
+			p := provider{took: time.Second}
+			c := ttlcache.New(p.load, settings{TTL: ttl, MaxEntries: entries, MaxLoads: 200})
+			var calls []*call
+			for i := range 200 {
+				calls = append(calls, get(t.Context(), c, fmt.Sprint(i)))
+			}
+			for i := range 50_000 {
+				require.False(t, c.Revoke(fmt.Sprint("unknown", i)))
+				if i%50 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			for _, g := range calls {
+				_, err := g.wait()
+				require.NoError(t, err)
+				require.Equal(t, time.Second, g.took)
+			}
+			require.EqualValues(t, 200, c.Stats().Loads)
+		})
+	}
+}
