@@ -3,7 +3,6 @@ package listener
 import (
 	"errors"
 	"net"
-	"syscall"
 	"time"
 )
 
@@ -14,22 +13,55 @@ const (
 	maxPause = time.Second
 )
 
+// maxClientErrors is how many errors in a row are taken for those of single clients.
+// Beyond it each costs a pause: a firewall or a sandbox that refuses every accept(2)
+// would otherwise keep a core busy.
+const maxClientErrors = 1000
+
+// An arrival is a connection that was accepted and not yet handed to the caller.
+type arrival struct {
+	conn net.Conn
+	addr net.Addr        // of the client, nil if no limit needs it
+	shut <-chan struct{} // closed when the gate that accepted it is shut; nil without a gate
+}
+
+// An offerer is a listener that tells when a connection must not be handed on.
+type offerer interface {
+	offer() (arrival, error)
+	// takeBack ends a connection whose gate has been shut, or keeps it for the next
+	// Open. It reports false if the gate is open to it again, until shut is closed.
+	takeBack(c net.Conn) (shut <-chan struct{}, taken bool)
+}
+
+// withdrawn reports whether a's gate has been shut and a is l's again.
+func (a *arrival) withdrawn(l net.Listener) bool {
+	if !stopped(a.shut) {
+		return false
+	}
+	var taken bool
+	a.shut, taken = l.(offerer).takeBack(a.conn)
+	return taken
+}
+
 // acceptFrom accepts from l, with a descriptor in reserve or nil, until there is a
 // connection, a failure that lasts, or stop. Each failure that passes is reported
 // to failed.
-func acceptFrom(l net.Listener, s *spare, stop <-chan struct{}, failed func()) (net.Conn, error) {
+func acceptFrom(l net.Listener, r *fdReserve, stop <-chan struct{}, failed func()) (arrival, error) {
 	pause := minPause
-	for {
-		c, err := s.accept(l)
-		if err == nil || stopped(stop) || !passes(err) {
-			return c, err
+	for inARow := 1; ; inARow++ {
+		a, err := r.accept(l)
+		if err == nil {
+			return a, nil
+		}
+		if stopped(stop) || !passes(err) {
+			return arrival{}, err
 		}
 		failed()
-		if errors.Is(err, syscall.ECONNABORTED) {
-			continue // one client's, and over
+		if isAny(err, clientErrors) && inARow <= maxClientErrors {
+			continue
 		}
 		if !sleep(pause, stop) {
-			return nil, err
+			return arrival{}, err
 		}
 		pause = min(2*pause, maxPause)
 	}
@@ -40,13 +72,20 @@ func passes(err error) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false
 	}
-	for _, short := range shortages {
-		if errors.Is(err, short) {
-			return true
-		}
+	if isAny(err, clientErrors) || isAny(err, shortages) {
+		return true
 	}
 	var t interface{ Temporary() bool }
 	return errors.As(err, &t) && t.Temporary()
+}
+
+func isAny(err error, all []error) bool {
+	for _, e := range all {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // sleep reports whether it lasted for d.
@@ -61,6 +100,7 @@ func sleep(d time.Duration, stop <-chan struct{}) bool {
 	}
 }
 
+// stopped reports whether stop is closed; nil never is.
 func stopped(stop <-chan struct{}) bool {
 	select {
 	case <-stop:
@@ -70,43 +110,11 @@ func stopped(stop <-chan struct{}) bool {
 	}
 }
 
-// reset closes c without a goodbye: the client gets ECONNRESET, and no TIME_WAIT
-// stays behind. What has no linger time is closed in order.
-func reset(c net.Conn) {
-	if l := find[interface{ SetLinger(sec int) error }](c); l != nil {
-		_ = l.SetLinger(0) // fails if the client has gone, which ends it as well
-	}
-	_ = c.Close()
-}
-
-// find looks for what implements T in c and the connections that it wraps.
-func find[T any](c net.Conn) (found T) {
-	for t := range chain(c) {
-		if f, ok := t.(T); ok {
-			return f
-		}
-	}
-	return found
-}
-
-// chain yields c and the connections inside it, such as that of a *tls.Conn.
-func chain(c net.Conn) func(yield func(net.Conn) bool) {
-	return func(yield func(net.Conn) bool) {
-		for c != nil && yield(c) {
-			w, ok := c.(interface{ NetConn() net.Conn })
-			if !ok {
-				return
-			}
-			c = w.NetConn()
-		}
-	}
-}
-
 // closedError is what a closed listener returns.
 func closedError(op string, addr net.Addr) error { return opError(op, addr, net.ErrClosed) }
 
-// opError is for an address that may be nil, since a listener that somebody else
-// wrote may have none.
+// opError is for an address that may be nil, since a listener of the caller's own
+// type may have none.
 func opError(op string, addr net.Addr, err error) error {
 	e := &net.OpError{Op: op, Addr: addr, Err: err}
 	if addr != nil {

@@ -1,20 +1,26 @@
 package listener
 
 import (
-	"context"
+	"io"
 	"net"
+	"syscall"
 	"time"
 )
 
-// held is what a Throttled knows of a connection that it has let in.
+// held is what a Throttled knows of a connection that it has let in. All fields but t
+// and conn are guarded by t.mu.
 type held struct {
 	t        *Throttled
-	addr     net.Addr
+	conn     net.Conn      // as the caller has it
 	source   *sourceCount  // nil if not counted
-	since    time.Duration // accepted, after t.epoch
-	prev     *held         // in the line of the pending
+	since    time.Duration // accepted, after t.started
+	prev     *held         // in the list of the pending
 	next     *held
+	index    int32 // in t.wrapped
+	age      uint8 // between half of MaxAge, 0, and all of it, 255
+	counted  bool  // under limits that count; never changes
 	pending  bool
+	leaving  bool // told to end
 	released bool
 }
 
@@ -29,15 +35,26 @@ type (
 		*net.UnixConn
 		held
 	}
+	// A nestedConn is a tcpConn of another Throttled inside.
+	nestedConn struct {
+		*net.TCPConn
+		held
+		inner *tcpConn
+	}
 	otherConn struct {
 		net.Conn
 		held
+		addr net.Addr // what RemoteAddr has returned; guarded by t.mu
+		asks bool     // AdmitAddr has asked for it; guarded by t.mu
 	}
+	// The wrappers below have methods that not every connection has.
+	halfConn   struct{ otherConn }
+	socketConn struct{ halfConn }
 )
 
 // hold wraps c.
 func (t *Throttled) hold(c net.Conn) (net.Conn, *held) {
-	h := held{t: t, addr: c.RemoteAddr()}
+	h := held{t: t}
 	switch c := c.(type) {
 	case *net.TCPConn:
 		w := &tcpConn{c, h}
@@ -45,10 +62,23 @@ func (t *Throttled) hold(c net.Conn) (net.Conn, *held) {
 	case *net.UnixConn:
 		w := &unixConn{c, h}
 		return w, &w.held
+	case *tcpConn:
+		w := &nestedConn{c.TCPConn, h, c}
+		return w, &w.held
 	}
-	w := &otherConn{c, h}
+	if _, ok := c.(closeWriter); !ok {
+		w := &otherConn{Conn: c, held: h}
+		return w, &w.held
+	}
+	if _, ok := c.(syscall.Conn); !ok {
+		w := &halfConn{otherConn{Conn: c, held: h}}
+		return w, &w.held
+	}
+	w := &socketConn{halfConn{otherConn{Conn: c, held: h}}}
 	return w, &w.held
 }
+
+type closeWriter interface{ CloseWrite() error }
 
 // Close closes the connection and frees its places.
 func (c *tcpConn) Close() error {
@@ -60,6 +90,12 @@ func (c *tcpConn) Close() error {
 func (c *unixConn) Close() error {
 	defer c.t.release(&c.held)
 	return c.UnixConn.Close()
+}
+
+// Close closes the connection and frees its places, also those inside.
+func (c *nestedConn) Close() error {
+	defer c.t.release(&c.held)
+	return c.inner.Close()
 }
 
 // Close closes the connection and frees its places.
@@ -75,72 +111,45 @@ func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
 func (c *unixConn) NetConn() net.Conn { return c.UnixConn }
 
 // NetConn returns the connection inside.
+func (c *nestedConn) NetConn() net.Conn { return c.inner }
+
+// NetConn returns the connection inside.
 func (c *otherConn) NetConn() net.Conn { return c.Conn }
 
-func (h *held) admit() { h.t.admit(h) }
-
-// Admit tells the [Throttled] that accepted c, or the connection inside c, that
-// the client has logged in: its pending place is free. It may be called often,
-// and also after c is closed. c may be a *tls.Conn, or whatever has a method NetConn.
-//
-// Admit reports whether c came from a Throttled that counts its connections. It
-// does not if none of MaxPending, MaxConns and PerSource was set as c was
-// accepted, or if c was exempt.
-func Admit(c net.Conn) bool {
-	found := false
-	for c := range chain(c) {
-		if h, ok := c.(interface{ admit() }); ok {
-			h.admit()
-			found = true
-		}
-	}
-	return found
+// RemoteAddr is that of the connection inside, which may wait for it. AdmitAddr knows
+// it from now on.
+func (c *otherConn) RemoteAddr() net.Addr {
+	addr := c.Conn.RemoteAddr()
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	c.addr = addr
+	return addr
 }
 
-// AdmitAddr is Admit for servers that know only the address of the client, such
-// as gRPC with its peer. It reports whether a pending connection from there was
-// found, and looks at all of them: prefer [Admit] where MaxPending is in the
-// thousands. Clients of a Unix socket have no address that tells them apart.
-func (t *Throttled) AdmitAddr(remote net.Addr) bool {
-	if remote == nil || remote.String() == "" || remote.String() == "@" {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for h := range t.pending.all() {
-		if sameAddr(h.addr, remote) {
-			t.pending.remove(h)
-			t.wakeLocked()
-			return true
-		}
-	}
-	return false
+// ReadFrom writes what r yields, by the ReadFrom inside if there is one.
+func (c *otherConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+
+// WriteTo writes to w what is read, by the WriteTo inside if there is one.
+func (c *otherConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
+
+// CloseWrite is that of the connection inside.
+func (c *halfConn) CloseWrite() error { return c.Conn.(closeWriter).CloseWrite() }
+
+// SyscallConn is that of the connection inside.
+func (c *socketConn) SyscallConn() (syscall.RawConn, error) {
+	return c.Conn.(syscall.Conn).SyscallConn()
 }
 
-func sameAddr(a, b net.Addr) bool {
-	ta, ok := a.(*net.TCPAddr)
-	tb, also := b.(*net.TCPAddr)
-	if ok && also {
-		return ta.Port == tb.Port && ta.IP.Equal(tb.IP) && ta.Zone == tb.Zone
-	}
-	return a != nil && a.Network() == b.Network() && a.String() == b.String()
+// endedTCP reports whether c is closed.
+func endedTCP(c *net.TCPConn) bool {
+	rc, err := c.SyscallConn()
+	return err != nil || rc.Control(nothing) != nil
 }
 
-type contextKey struct{}
-
-// ConnContext remembers c for [AdmitContext], if a [Throttled] counts it. It is
-// meant for http.Server.ConnContext.
-func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if find[interface{ admit() }](c) == nil {
-		return ctx
-	}
-	return context.WithValue(ctx, contextKey{}, c)
+// endedUnix reports whether c is closed.
+func endedUnix(c *net.UnixConn) bool {
+	rc, err := c.SyscallConn()
+	return err != nil || rc.Control(nothing) != nil
 }
 
-// AdmitContext is [Admit] for the connection that [ConnContext] has put into ctx,
-// such as that of an HTTP request; before or after it was hijacked. Without one it
-// reports false.
-func AdmitContext(ctx context.Context) bool {
-	c, ok := ctx.Value(contextKey{}).(net.Conn)
-	return ok && Admit(c)
-}
+func nothing(uintptr) {}

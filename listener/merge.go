@@ -15,11 +15,17 @@ import (
 // net.ErrClosed after Close or, when all listeners have failed for good, what they
 // died of. One that dies leaves the others.
 type Merged struct {
+	// OnDead, if not nil, is called when a listener has failed for good, which Accept
+	// tells only when all have: a server that has lost one port goes on with the others,
+	// and should say so. It is set before the first Accept, and runs on the goroutine
+	// of that listener, or that of Accept if there is only one. Close is no failure.
+	OnDead func(l net.Listener, err error)
+
 	legs    []*leg
 	start   sync.Once
 	closing sync.Once
 	closed  chan struct{}
-	next    chan net.Conn // from any leg, for an Accept that waits
+	next    chan delivery // from any leg, for an Accept that waits
 	dead    chan struct{} // closed when all legs are
 
 	mu    sync.Mutex // guards the fields below and each leg's err
@@ -32,8 +38,14 @@ var _ net.Listener = (*Merged)(nil)
 // its hands until an Accept takes it.
 type leg struct {
 	l    net.Listener
-	conn chan net.Conn
+	conn chan delivery
 	err  error
+}
+
+// A delivery is a connection on its way from a leg to Accept.
+type delivery struct {
+	arrival
+	leg *leg
 }
 
 // Merge returns one listener that accepts from all of ls and owns them: Close
@@ -50,7 +62,7 @@ func Merge(ls ...net.Listener) *Merged {
 	}
 	m := &Merged{
 		closed: make(chan struct{}),
-		next:   make(chan net.Conn),
+		next:   make(chan delivery),
 		dead:   make(chan struct{}),
 		alive:  len(ls),
 	}
@@ -58,7 +70,7 @@ func Merge(ls ...net.Listener) *Merged {
 		if l == nil {
 			panic("listener: Merge with nil listener")
 		}
-		m.legs = append(m.legs, &leg{l: l, conn: make(chan net.Conn)})
+		m.legs = append(m.legs, &leg{l: l, conn: make(chan delivery)})
 	}
 	return m
 }
@@ -72,20 +84,32 @@ func (m *Merged) Accept() (net.Conn, error) {
 		return m.direct(m.legs[0])
 	}
 	m.start.Do(m.run)
+	for {
+		d, err := m.receive()
+		if err != nil {
+			return nil, err
+		}
+		if !d.withdrawn(d.leg.l) { // shut, while d was between the leg and us
+			return d.conn, nil
+		}
+	}
+}
+
+func (m *Merged) receive() (delivery, error) {
 	for _, l := range m.legs { // what an earlier one has comes first
 		select {
-		case c := <-l.conn:
-			return c, nil
+		case d := <-l.conn:
+			return d, nil
 		default:
 		}
 	}
 	select {
-	case c := <-m.next:
-		return c, nil
+	case d := <-m.next:
+		return d, nil
 	case <-m.dead:
-		return nil, m.Err()
+		return delivery{}, m.Err()
 	case <-m.closed:
-		return nil, closedError("accept", m.Addr())
+		return delivery{}, closedError("accept", m.Addr())
 	}
 }
 
@@ -95,9 +119,9 @@ func (m *Merged) direct(l *leg) (net.Conn, error) {
 	if stopped(m.dead) {
 		return nil, m.Err()
 	}
-	c, err := acceptFrom(l.l, nil, m.closed, func() {})
+	a, err := acceptFrom(l.l, nil, m.closed, func() {})
 	if err == nil {
-		return c, nil
+		return a.conn, nil
 	}
 	m.bury(l, err)
 	if stopped(m.closed) {
@@ -115,35 +139,54 @@ func (m *Merged) run() {
 	}
 }
 
-// accept is the goroutine of a leg. It offers a connection both to who looks for
-// the leg's and to who waits for any.
+// accept is the goroutine of a leg.
 func (m *Merged) accept(l *leg) {
 	for {
-		c, err := acceptFrom(l.l, nil, m.closed, func() {})
+		a, err := acceptFrom(l.l, nil, m.closed, func() {})
 		if err != nil {
 			m.bury(l, err)
 			return
 		}
-		select {
-		case l.conn <- c:
-		case m.next <- c:
-		case <-m.closed:
-			reset(c)
+		if !m.deliver(delivery{a, l}) {
 			return
 		}
 	}
 }
 
-// bury remembers what a leg died of.
+// deliver offers a connection both to an Accept that looks for the leg's and to one
+// that waits for any, until the leg's gate is shut. It reports false after Close.
+func (m *Merged) deliver(d delivery) bool {
+	for {
+		select {
+		case d.leg.conn <- d:
+			return true
+		case m.next <- d:
+			return true
+		case <-d.shut:
+			if d.withdrawn(d.leg.l) {
+				return true
+			}
+		case <-m.closed:
+			reset(d.conn)
+			return false
+		}
+	}
+}
+
+// bury remembers what a leg died of, and tells.
 func (m *Merged) bury(l *leg, err error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if stopped(m.closed) {
-		return // not a death of its own
+	if stopped(m.closed) || l.err != nil {
+		m.mu.Unlock()
+		return // not a death of its own, or an old one
 	}
 	l.err = err
 	if m.alive--; m.alive == 0 {
 		close(m.dead)
+	}
+	m.mu.Unlock()
+	if m.OnDead != nil {
+		m.OnDead(l.l, err)
 	}
 }
 

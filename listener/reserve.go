@@ -43,6 +43,7 @@ func (c Config) Reserve(ctx context.Context, network, address string) (*Gate, er
 	if err := cmp.Or(known(network), ctx.Err()); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: name{network, address}, Err: err}
 	}
+	c.ListenConfig = findsVanished(c.ListenConfig)
 	if c.Park {
 		l, err := c.ListenConfig.Listen(ctx, network, address)
 		if err != nil {
@@ -50,11 +51,11 @@ func (c Config) Reserve(ctx context.Context, network, address string) (*Gate, er
 		}
 		return NewGate(l), nil
 	}
-	s, addr, err := refusing(ctx, c.ListenConfig, network, address)
+	b, addr, err := refusing(ctx, c.ListenConfig, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return newGate(s, addr, false), nil
+	return newGate(b, addr, false), nil
 }
 
 func known(network string) error {

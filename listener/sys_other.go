@@ -5,16 +5,25 @@ package listener
 import (
 	"errors"
 	"math"
-	"syscall"
+	"time"
 )
 
-// shortages are known by their Temporary method alone.
-var shortages []error
+// shortages and clientErrors are known by their Temporary method alone.
+var shortages, clientErrors []error
 
 const systemBacklog = math.MaxInt32
 
-// setBacklog has no means here.
-func setBacklog(syscall.Conn, int) error { return errors.ErrUnsupported }
+// listenAgain has no means here.
+func listenAgain(uintptr, int) error { return errors.ErrUnsupported }
 
-// left is not known here.
-func left(uintptr, bool) bool { return false }
+// peerClosed is not known here.
+func peerClosed(uintptr, bool) bool { return false }
+
+// waited is not known here.
+func waited(uintptr) time.Duration { return 0 }
+
+// backlogOf is not known here.
+func backlogOf(uintptr) int { return 0 }
+
+// endVanished has no means here.
+func endVanished(uintptr, time.Duration) {}

@@ -15,42 +15,71 @@ import (
 // listener underneath if it is there to stay. It never returns an error that
 // concerns one client or passes.
 type Throttled struct {
-	l      net.Listener
-	turn   chan struct{} // held by the Accept that waits for room and decides
-	freed  chan struct{} // wakes it
-	closed chan struct{}
-	probe  probe  // of whoever has the turn
-	spare  *spare // nil over a Gate, which has its own
+	l       net.Listener
+	turn    chan struct{} // held by the Accept that waits for room and decides
+	freed   chan struct{} // wakes it
+	closed  chan struct{}
+	peer    peerState  // of the Accept that has the turn
+	resizer resizer    // of the same
+	reserve *fdReserve // nil over a Gate, which has its own
+	asked   asked
 
 	sizing sync.Mutex // serialises changes of the queue's length
-	sized  bool       // guarded by sizing
+	queue  backlog    // guarded by sizing; unused over a Gate, which has its own
 
-	mu       sync.Mutex // guards the fields below
-	done     bool
-	lim      Limits
-	rate     *rate.Limiter // nil is no limit
-	epoch    time.Time
-	open     int
-	pending  line
-	sources  map[source]*sourceCount
-	parting  map[*parting]struct{}
-	rejected [reasons]uint64
-	stats    ThrottleStats // without what the fields above say
+	mu        sync.Mutex // guards the fields below
+	done      bool
+	lim       Limits
+	rate      *rate.Limiter // nil is no limit
+	started   time.Time
+	open      int
+	pending   pendingList
+	wrapped   openList
+	untold    int                     // of the wrapped, not told to end
+	notices   map[*held]chan struct{} // of Leaving
+	raws      raws
+	sources   map[source]*sourceCount
+	rejecting map[*rejection]struct{}
+	rejected  [reasons]uint64
+	draining  *drain
+	drained   bool          // l was closed by Drain
+	aging     *time.Timer   // while MaxAge is set and there are connections
+	stats     ThrottleStats // without what the fields above say
 }
 
-var _ net.Listener = (*Throttled)(nil)
+var (
+	_ net.Listener = (*Throttled)(nil)
+	_ offerer      = (*Throttled)(nil)
+)
 
-// ThrottleStats counts what has happened at a [Throttled]. Open and Pending count
-// only connections that were accepted under a limit that needs it: MaxPending,
-// MaxConns or PerSource.
+// ThrottleStats counts what has happened at a [Throttled]. Admitted, PendingExpired,
+// Open and Pending count only connections that were accepted under a limit that needs
+// it: MaxPending, MaxConns, PerSource, PendingPerSource or MaxAge.
 type ThrottleStats struct {
-	Accepted       uint64            // Accepted connections were returned by Accept.
-	Rejected       map[Reason]uint64 // Rejected connections were beyond a limit. Every Reason is a key.
-	Corpses        uint64            // Corpses are connections whose clients had left before they were let in.
-	PendingExpired uint64            // PendingExpired connections lost their place after PendingTimeout.
-	AcceptErrors   uint64            // AcceptErrors passed, such as EMFILE, and were waited out; those of a Gate underneath among them.
-	Open           int               // Open connections are accepted and not closed.
-	Pending        int               // Pending connections are accepted, and neither admitted, closed nor expired.
+	// Accepted connections were returned by Accept.
+	Accepted uint64
+	// Admitted connections gave their pending place back by Admit or one of its kin. If
+	// this stays at 0 while PendingExpired rises, no handler calls Admit, or Admit does
+	// not find the connection in what a listener on top has made of it.
+	Admitted uint64
+	// Rejected connections were beyond a limit. Every Reason is a key.
+	Rejected map[Reason]uint64
+	// Corpses are abandoned connections: their clients had left before they were let in.
+	Corpses uint64
+	// PendingExpired connections lost their pending place after PendingTimeout. If it
+	// rises, logins take longer than PendingTimeout, or connections that never log in
+	// (health checkers, idle ones) are not admitted, see [ConnState]: in either case
+	// MaxPending lets in MaxPending clients for each PendingTimeout, and no more.
+	PendingExpired uint64
+	// AcceptErrors passed, such as EMFILE, and were waited out; those of a Gate
+	// underneath among them.
+	AcceptErrors uint64
+	// Drained connections were told to end, by Drain, Rebalance or MaxAge.
+	Drained uint64
+	// Open connections are accepted and not closed. With Limits.Raw there are none.
+	Open int
+	// Pending connections are accepted, and neither admitted, closed nor expired.
+	Pending int
 }
 
 // Throttle returns a listener that accepts from l within lim, and owns l from now
@@ -63,10 +92,21 @@ type ThrottleStats struct {
 // other Unix systems if the client has sent nothing, elsewhere not), and other
 // connections if they have a method PeerClosed() bool.
 //
-// Connections are those of l, unless MaxPending, MaxConns or PerSource is set.
-// Then they are wrapped, to learn that they are closed: *net.TCPConn and
-// *net.UnixConn with all their methods, others with those of net.Conn, each with
-// NetConn to get what is inside. TLS goes on top: tls.NewListener(Throttle(...)).
+// Sockets of package net are returned as they are, unless MaxPending, MaxConns,
+// PerSource, PendingPerSource or MaxAge is set. Then they are wrapped, to learn that
+// they are closed (but see Limits.Raw): *net.TCPConn and *net.UnixConn with all their
+// methods. Connections of other types are always wrapped, and keep ReadFrom, WriteTo,
+// CloseWrite and SyscallConn. NetConn returns what is inside.
+//
+// TLS goes on top: tls.NewListener(Throttle(...)). A PROXY protocol listener may be on
+// top, where PerSource and AdmitAddr see the balancer, or below, where they see the
+// client. Its address is then waited for in the background, for 10s at most: a client
+// that does not send the header in time is reset and counted as OverSource.
+//
+// A client that vanishes without a word frees its places within 30s: on Linux by
+// TCP_USER_TIMEOUT, which Throttle sets on each connection that has none and is under a
+// limit, and the keep-alive that net.Listen has by default. On other systems that keep-alive takes 150s; listeners
+// that [Reserve] or [ListenTwoPhase] makes take 30s everywhere.
 //
 // Like a [Gate], and only over another listener, it holds a descriptor in reserve.
 //
@@ -76,21 +116,26 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 		panic("listener: Throttle with nil listener")
 	}
 	lim.check("Throttle")
+	_, gate := l.(*Gate)
 	t := &Throttled{
-		l:       l,
-		turn:    make(chan struct{}, 1),
-		freed:   make(chan struct{}, 1),
-		closed:  make(chan struct{}),
-		lim:     lim,
-		rate:    lim.limiter(nil),
-		epoch:   time.Now(),
-		sources: make(map[source]*sourceCount),
-		parting: make(map[*parting]struct{}),
+		l:         l,
+		turn:      make(chan struct{}, 1),
+		freed:     make(chan struct{}, 1),
+		closed:    make(chan struct{}),
+		asked:     asked{wake: make(chan struct{}, 1)},
+		lim:       lim,
+		rate:      lim.limiter(nil),
+		started:   time.Now(),
+		sources:   make(map[source]*sourceCount),
+		notices:   make(map[*held]chan struct{}),
+		rejecting: make(map[*rejection]struct{}),
 	}
-	if _, ok := l.(*Gate); !ok {
-		t.spare = new(spare)
+	if !gate {
+		t.reserve = new(fdReserve)
 	}
-	t.probe.init()
+	t.peer.init()
+	t.resizer.init()
+	t.raws.init()
 	t.resize()
 	return t
 }
@@ -114,6 +159,7 @@ func (t *Throttled) SetLimits(lim Limits) {
 	lim.check("SetLimits")
 	t.mu.Lock()
 	t.lim, t.rate = lim, lim.limiter(t.rate)
+	t.ageLocked()
 	t.wakeLocked()
 	t.mu.Unlock()
 	t.resize()
@@ -137,6 +183,7 @@ func (t *Throttled) count() ThrottleStats {
 	for r := range Reason(reasons) {
 		s.Rejected[r] = t.rejected[r]
 	}
+	s.Rejected[OverSource] += t.asked.rejected()
 	s.Open, s.Pending = t.open, t.pending.n
 	return s
 }
@@ -150,35 +197,70 @@ func (t *Throttled) resize() {
 		g.setBacklog(n)
 		return
 	}
-	if n == 0 && !t.sized {
-		return
+	t.queue.set(t.l, n)
+}
+
+// sizeAgain limits the queue of a socket that another process may have as well, and
+// may have changed: a predecessor sets it back when it closes.
+func (t *Throttled) sizeAgain(lim Limits) {
+	n := lim.backlog()
+	if _, ok := t.l.(*Gate); !ok && n != 0 {
+		t.resizer.resize(t.l, n)
 	}
-	t.sized = true
-	if n == 0 {
-		n = systemBacklog
-	}
-	_ = resize(t.l, n) // as far as it can be had, see Limits.Patience
 }
 
 // Accept waits until the limits allow another connection and for a client that is
 // still there.
 func (t *Throttled) Accept() (net.Conn, error) {
-	t.turn <- struct{}{}
-	defer func() { <-t.turn }()
-	for t.await() {
-		c, err := acceptFrom(t.l, t.spare, t.closed, t.failed)
-		if err != nil {
-			return nil, t.failure(err)
-		}
-		if c := t.enter(c); c != nil {
-			return c, nil
-		}
-	}
-	return nil, closedError("accept", t.Addr())
+	a, err := t.offer()
+	return a.conn, err
 }
 
-// failure is err, or the error of a closed listener.
+func (t *Throttled) offer() (arrival, error) {
+	t.turn <- struct{}{}
+	defer func() { <-t.turn }()
+	for t.ready() {
+		a, err := t.next()
+		if err != nil {
+			return arrival{}, t.failure(err)
+		}
+		if t.enter(&a) {
+			return a, nil
+		}
+	}
+	return arrival{}, closedError("accept", t.Addr())
+}
+
+// takeBack undoes enter, for a connection that was not handed to the caller before
+// the gate underneath was shut.
+func (t *Throttled) takeBack(c net.Conn) (<-chan struct{}, bool) {
+	in := c
+	h, wrapped := c.(holder)
+	if wrapped {
+		in = inside(c)
+	}
+	shut, taken := t.l.(offerer).takeBack(in)
+	if !taken {
+		return shut, false
+	}
+	if wrapped {
+		t.release(h.hold())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stats.Accepted--
+	return nil, true
+}
+
+// failure is err, or the error of a closed listener. What Drain has closed is not
+// closed for the server yet, which would end with it.
 func (t *Throttled) failure(err error) error {
+	t.mu.Lock()
+	drained := t.drained
+	t.mu.Unlock()
+	if drained {
+		<-t.closed
+	}
 	if stopped(t.closed) {
 		return closedError("accept", t.Addr())
 	}
@@ -191,20 +273,30 @@ func (t *Throttled) failed() {
 	t.stats.AcceptErrors++
 }
 
-// await waits, with Overflow Wait, for room for one more connection, so that it
-// is in the kernel's queue that clients wait. It reports false after Close.
-func (t *Throttled) await() bool {
-	for {
+// ready waits, with Overflow Wait, for room for one more connection, so that it is in
+// the kernel's queue that clients wait. With Exempt it leaves that to enter, with one
+// client in hand: an exempt client that is alone in the queue must not wait for room.
+// It reports false after Close.
+func (t *Throttled) ready() bool {
+	if t.Limits().Exempt == nil {
+		t.await(nil)
+	}
+	return !stopped(t.closed)
+}
+
+// await waits for room, for Close, or until the gate is shut.
+func (t *Throttled) await(shut <-chan struct{}) {
+	for !stopped(t.closed) && !stopped(shut) {
 		wait, room := t.room()
-		if room || stopped(t.closed) {
-			return !stopped(t.closed)
+		if room {
+			return
 		}
-		t.pause(wait)
+		t.pause(wait, shut)
 	}
 }
 
 // pause waits for d, for ever if negative, or for what may have changed sooner.
-func (t *Throttled) pause(d time.Duration) {
+func (t *Throttled) pause(d time.Duration, shut <-chan struct{}) {
 	var due <-chan time.Time
 	if d >= 0 {
 		timer := time.NewTimer(d)
@@ -214,45 +306,53 @@ func (t *Throttled) pause(d time.Duration) {
 	select {
 	case <-due:
 	case <-t.freed:
+	case <-shut:
 	case <-t.closed:
 	}
 }
 
-// enter returns c, counted, if it may enter, and nil if that was its end.
-func (t *Throttled) enter(c net.Conn) net.Conn {
-	exempt := t.exempt(c)
+// enter counts a and wraps it if it may enter. It reports false if that was its end.
+func (t *Throttled) enter(a *arrival) bool {
+	exempt := t.exempt(a)
 	for !stopped(t.closed) {
 		lim := t.Limits()
-		if t.dead(c, lim) {
-			reset(c)
-			return nil
+		t.sizeAgain(lim)
+		switch {
+		case a.withdrawn(t.l):
+			return false
+		case t.abandoned(a.conn, lim):
+			reset(a.conn)
+			return false
+		case !exempt && t.late(a.conn, lim):
+			t.reject(a.conn, OverPatience)
+			return false
 		}
-		if !exempt && t.late(c, lim) {
-			t.reject(c, OverPatience)
-			return nil
-		}
-		in, why := t.charge(c, exempt)
+		in, why := t.charge(*a, exempt)
 		switch {
 		case in != nil:
-			return in
+			a.conn = in
+			return true
 		case t.rejects(why):
-			t.reject(c, why)
-			return nil
+			t.reject(a.conn, why)
+			return false
 		}
-		t.await() // the limits have become lower since there was room
+		t.await(a.shut) // with Exempt, or the limits have become lower
 	}
-	reset(c)
-	return nil
+	reset(a.conn)
+	return false
 }
 
-func (t *Throttled) exempt(c net.Conn) bool {
+func (t *Throttled) exempt(a *arrival) bool {
 	exempt := t.Limits().Exempt
-	return exempt != nil && exempt(c.RemoteAddr())
+	return exempt != nil && a.addr != nil && exempt(a.addr)
 }
 
-// dead reports whether c's client has left, and counts it.
-func (t *Throttled) dead(c net.Conn, lim Limits) bool {
-	if !lim.counts() && !lim.limitsRate() || !t.probe.left(c, lim.HalfClose) {
+// abandoned reports whether c's client has left, and counts it.
+func (t *Throttled) abandoned(c net.Conn, lim Limits) bool {
+	if !lim.counts() && !lim.limitsRate() {
+		return false
+	}
+	if !t.peer.closed(c, lim.HalfClose) {
 		return false
 	}
 	t.mu.Lock()
@@ -265,7 +365,7 @@ func (t *Throttled) dead(c net.Conn, lim Limits) bool {
 // it logs in. The head of a queue that is too long is always such a client.
 func (t *Throttled) late(c net.Conn, lim Limits) bool {
 	longest := lim.longestWait()
-	return longest > 0 && t.probe.waited(c) > longest
+	return longest > 0 && t.peer.waited(c) > longest
 }
 
 // Close closes the listener underneath and ends every Accept. Accepted
@@ -279,14 +379,30 @@ func (t *Throttled) Close() error {
 	}
 	t.done = true
 	close(t.closed)
-	parting := t.parting
-	t.parting = nil
+	rejecting := t.rejecting
+	t.rejecting = nil
+	t.ageLocked()
 	t.mu.Unlock()
-	for p := range parting {
-		reset(p.Conn)
+	for r := range rejecting {
+		reset(r.Conn)
 	}
-	if t.spare != nil {
-		t.spare.free(true)
+	t.asked.close()
+	if t.reserve != nil {
+		t.reserve.free(true)
+	}
+	t.sizing.Lock()
+	t.queue.restore(t.l)
+	t.sizing.Unlock()
+	return t.closeInner()
+}
+
+// closeInner closes l, unless Drain has done so.
+func (t *Throttled) closeInner() error {
+	t.mu.Lock()
+	drained := t.drained
+	t.mu.Unlock()
+	if drained {
+		return nil
 	}
 	return t.l.Close()
 }

@@ -17,6 +17,7 @@ type socketFile struct {
 	network string
 	name    string
 	f       *os.File    // nil if the name is not ours
+	passed  bool        // the name is a successor's
 	info    os.FileInfo // of the path as we made it; nil for an abstract name
 	look    os.FileInfo // of the path as its mode and owner were last; nil if never seen
 }
@@ -38,6 +39,9 @@ func (s *socketFile) note() (err error) {
 }
 
 func (s *socketFile) listen(ctx context.Context) (net.Listener, error) {
+	if s.passed {
+		return nil, errPassed
+	}
 	if s.f == nil {
 		if err := s.bind(ctx); err != nil {
 			return nil, err
@@ -57,7 +61,19 @@ func (s *socketFile) leave(l net.Listener) error {
 		return err
 	}
 	s.f = nil
+	if s.passed {
+		return nil
+	}
 	return s.bind(context.Background())
+}
+
+// errPassed is Open's error after File and Shut.
+var errPassed = errors.New("listener: the Unix socket was passed to another process")
+
+func (s *socketFile) file(l net.Listener) (*os.File, error) {
+	f, err := fileOf(l)
+	s.passed = s.passed || err == nil
+	return f, err
 }
 
 func (s *socketFile) release(l net.Listener) error {
@@ -90,7 +106,7 @@ func (s *socketFile) bind(ctx context.Context) error {
 // remove removes our file, and remembers its look. A file that another process
 // has put in its place is left there.
 func (s *socketFile) remove() error {
-	if s.info == nil {
+	if s.info == nil || s.passed {
 		return nil
 	}
 	now, err := os.Lstat(s.name)

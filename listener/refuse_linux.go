@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// refusing returns a seat where clients are refused until it listens.
-func refusing(ctx context.Context, lc net.ListenConfig, network, address string) (seat, net.Addr, error) {
+// refusing returns a binding where clients are refused until it listens.
+func refusing(ctx context.Context, lc net.ListenConfig, network, address string) (binding, net.Addr, error) {
 	f, resolved, err := bindOnly(ctx, lc, network, address)
 	if err != nil {
 		return nil, nil, err
@@ -74,6 +74,8 @@ func (g *guard) release(l net.Listener) error {
 	}
 	return errors.Join(l.Close(), g.f.Close())
 }
+
+func (g *guard) file(l net.Listener) (*os.File, error) { return fileOf(l) }
 
 func (g *guard) share(on int) error {
 	return control(g.f, func(fd int) error {

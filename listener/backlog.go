@@ -1,0 +1,115 @@
+package listener
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// This file is the length of the kernel's queue: which one the limits ask for, where
+// it is set, and what it is set back to.
+
+const minBacklog = 16
+
+// backlog is the length of the queue that the limits ask for, 0 for the system's.
+func (l Limits) backlog() int {
+	patience := l.Patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	if !l.limitsRate() || l.Overflow != Wait || patience < 0 {
+		return 0
+	}
+	return int(min(max(l.Rate*patience.Seconds()/2, minBacklog), systemBacklog))
+}
+
+// A backlog is the queue of one listener. Another process may have the same socket:
+// its predecessor, its successor, or systemd. So the queue is as long as ours says
+// while we accept, and as long as it was once we have closed.
+//
+// A backlog belongs to one goroutine at a time.
+type backlog struct {
+	ours   int // 0 is the length that we found
+	seen   int // what the system made of ours, 0 is not known
+	before int // 0 is not known
+}
+
+// set makes l's queue n long; 0 is what it was before. A queue that was never limited
+// is left alone: that of an inherited socket may have been chosen.
+func (b *backlog) set(l net.Listener, n int) {
+	if n == 0 {
+		b.restore(l)
+		return
+	}
+	if b.ours == 0 {
+		b.before = queueOf(l)
+		if b.before == n { // the length of a predecessor with the same limits
+			b.before = 0
+		}
+	}
+	b.ours = n
+	_ = resize(l, n) // as far as it can be had, see Limits.Patience
+	b.seen = queueOf(l)
+}
+
+// restore gives l the queue that it had, unless another process has chosen since.
+func (b *backlog) restore(l net.Listener) {
+	if b.ours == 0 {
+		return
+	}
+	before := b.before
+	if before == 0 {
+		before = systemBacklog
+	}
+	if queueOf(l) == b.seen {
+		_ = resize(l, before)
+	}
+	b.ours = 0
+}
+
+// resize makes l's queue n connections long, as far as l and the system allow:
+// through l's own SetBacklog, or listen(2).
+func resize(l net.Listener, n int) error {
+	if s, ok := l.(interface{ SetBacklog(n int) error }); ok {
+		return s.SetBacklog(n)
+	}
+	err := errors.ErrUnsupported
+	ask(l, func(fd uintptr) { err = listenAgain(fd, n) })
+	return err
+}
+
+// A resizer limits the queue of a listener again and again without an allocation.
+type resizer struct {
+	n     int
+	again func(fd uintptr)
+}
+
+func (r *resizer) init() { r.again = func(fd uintptr) { _ = listenAgain(fd, r.n) } }
+
+func (r *resizer) resize(l net.Listener, n int) {
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		_ = resize(l, n)
+		return
+	}
+	r.n = n
+	if rc, err := tcp.SyscallConn(); err == nil {
+		_ = rc.Control(r.again)
+	}
+}
+
+// queueOf returns how long l's queue may be, 0 if that is not known.
+func queueOf(l net.Listener) (n int) {
+	ask(l, func(fd uintptr) { n = backlogOf(fd) })
+	return n
+}
+
+func ask(l net.Listener, question func(fd uintptr)) {
+	sc, ok := l.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if rc, err := sc.SyscallConn(); err == nil {
+		_ = rc.Control(question)
+	}
+}

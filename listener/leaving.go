@@ -1,0 +1,190 @@
+package listener
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"time"
+)
+
+// Leaving returns a channel that is closed when the connection that [ConnContext] has
+// put into ctx is to end: by Drain, by Rebalance or at Limits.MaxAge. The handler of a
+// stream or of a hijacked connection then says its last word and returns. Without such
+// a connection, or if it is not wrapped (see [Throttle]), the channel is nil, which is
+// never closed. Leaving(ConnContext(ctx, c)) is the channel of c.
+func Leaving(ctx context.Context) <-chan struct{} {
+	c, ok := ctx.Value(contextKey{}).(net.Conn)
+	if !ok {
+		return nil
+	}
+	h := find[holder](c)
+	if h == nil {
+		return nil
+	}
+	return h.hold().leavingNotice()
+}
+
+func (h *held) leavingNotice() <-chan struct{} {
+	t := h.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	notice := t.notices[h]
+	if notice == nil {
+		notice = make(chan struct{})
+		if h.leaving {
+			close(notice)
+		}
+		if !h.released {
+			t.notices[h] = notice
+		}
+	}
+	return notice
+}
+
+// tellLocked tells a connection that it is to end.
+func (t *Throttled) tellLocked(h *held) {
+	if h.leaving {
+		return
+	}
+	h.leaving = true
+	t.untold--
+	t.stats.Drained++
+	if notice := t.notices[h]; notice != nil {
+		close(notice)
+	}
+}
+
+// tell tells c, if it is wrapped.
+func (t *Throttled) tell(c net.Conn) {
+	if h, ok := c.(holder); ok {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.tellLocked(h.hold())
+	}
+}
+
+// tellOne tells a connection that has not been told yet to end and returns it, nil if
+// there is none.
+func (t *Throttled) tellOne() net.Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.untold > 0 {
+		first := rand.IntN(t.wrapped.n)
+		for i := range t.wrapped.n {
+			if h := t.wrapped.at((first + i) % t.wrapped.n); !h.leaving {
+				t.tellLocked(h)
+				return h.conn
+			}
+		}
+	}
+	c := t.raws.untold()
+	if c != nil {
+		t.stats.Drained++
+	}
+	return c
+}
+
+// anyUntold reports whether tellOne may have a connection.
+func (t *Throttled) anyUntold() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.untold > 0 || t.raws.anyUntold()
+}
+
+// openNow returns how many connections are open, counted or not.
+func (t *Throttled) openNow() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wrapped.n + t.raws.sweep()
+}
+
+func (t *Throttled) hasRaw() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.raws.any()
+}
+
+// openConns returns all that are open.
+func (t *Throttled) openConns() []net.Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := t.raws.open()
+	for h := range t.wrapped.all() {
+		all = append(all, h.conn)
+	}
+	return all
+}
+
+// wrapLocked remembers an open connection.
+func (t *Throttled) wrapLocked(h *held) {
+	t.wrapped.add(h)
+	t.untold++
+	h.age = uint8(rand.Uint32())
+	t.ageLocked()
+	t.drainChangedLocked()
+}
+
+// unwrapLocked forgets one that is closed.
+func (t *Throttled) unwrapLocked(h *held) {
+	t.wrapped.remove(h)
+	delete(t.notices, h)
+	if !h.leaving {
+		t.untold--
+	}
+	t.drainChangedLocked()
+}
+
+func (t *Throttled) drainChangedLocked() {
+	if t.draining == nil {
+		return
+	}
+	select {
+	case t.draining.changed <- struct{}{}:
+	default:
+	}
+}
+
+// ages is into how many steps MaxAge is divided: how exactly it is kept, and how
+// seldom all connections are looked at.
+const ages = 128
+
+// ageLocked starts or stops the timer that ends old connections, as is needed.
+func (t *Throttled) ageLocked() {
+	wanted := t.lim.MaxAge > 0 && t.wrapped.n > 0 && !t.done
+	if wanted == (t.aging != nil) {
+		return
+	}
+	if !wanted {
+		t.aging.Stop()
+		t.aging = nil
+		return
+	}
+	t.aging = time.AfterFunc(max(t.lim.MaxAge/ages, time.Millisecond), t.age)
+}
+
+// age ends the connections that have become too old.
+func (t *Throttled) age() {
+	t.mu.Lock()
+	t.aging = nil
+	t.ageLocked()
+	lim, now := t.lim, time.Since(t.started)
+	var old []net.Conn
+	if lim.MaxAge > 0 && !t.done {
+		for h := range t.wrapped.all() {
+			half := lim.MaxAge / 2
+			if !h.leaving && h.counted && now-h.since >= half+half/256*time.Duration(h.age) {
+				t.tellLocked(h)
+				old = append(old, h.conn)
+			}
+		}
+	}
+	t.mu.Unlock()
+	for _, c := range old {
+		if lim.End != nil {
+			go lim.End(c)
+		}
+		if grace := lim.ageGrace(); grace > 0 {
+			time.AfterFunc(grace, func() { _ = c.Close() })
+		}
+	}
+}

@@ -1,7 +1,0 @@
-//go:build !386 && !s390x
-
-package listener
-
-import "syscall"
-
-const sysGetsockopt = syscall.SYS_GETSOCKOPT
