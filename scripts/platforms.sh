@@ -67,6 +67,15 @@ row() {
 	' "$tmp/log"
 }
 
+# failed_packages prints what the packages that failed have written.
+failed_packages() {
+	awk '
+		/^(ok|\?|---)[ \t]+github/ {text = ""; next}
+		{text = text $0 "\n"}
+		/^FAIL[ \t]/ {printf "%s", text; text = ""}
+	' "$tmp/log"
+}
+
 bad=''
 : >"$tmp/reasons"
 for target in "${targets[@]}"; do
@@ -79,7 +88,7 @@ for target in "${targets[@]}"; do
 	row "$target"
 	awk -v target="$target" '/^ *--- SKIP/ {sub(/^ *[^ ]*: /, "", reason); print target ": " reason} {reason = $0}' "$tmp/log" >>"$tmp/reasons"
 	if [ $status -ne 0 ]; then
-		grep -v '^ *=== \|^ *--- \(PASS\|SKIP\)\|^ok ' "$tmp/log" | head -n 200
+		failed_packages | grep -v '^ *=== \|^ *--- \(PASS\|SKIP\)' | head -n 200
 		bad+=" $target"
 	fi
 done

@@ -5,7 +5,7 @@ go 1.26.0
 replace github.com/connhygiene/connhygiene => ../..
 
 require (
-	github.com/connhygiene/connhygiene v0.0.0
+	github.com/connhygiene/connhygiene v0.2.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1

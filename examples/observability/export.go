@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/connhygiene/connhygiene/examples/observability/otelstats"
-	"github.com/connhygiene/connhygiene/examples/observability/promstats"
+	"github.com/connhygiene/connhygiene/contrib/otelstats"
+	"github.com/connhygiene/connhygiene/contrib/promstats"
 )
 
 // registry exports all Stats of s to Prometheus.

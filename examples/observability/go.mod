@@ -2,13 +2,18 @@ module github.com/connhygiene/connhygiene/examples/observability
 
 go 1.26.0
 
-replace github.com/connhygiene/connhygiene => ../..
+replace (
+	github.com/connhygiene/connhygiene => ../..
+	github.com/connhygiene/connhygiene/contrib/otelstats => ../../contrib/otelstats
+	github.com/connhygiene/connhygiene/contrib/promstats => ../../contrib/promstats
+)
 
 require (
-	github.com/connhygiene/connhygiene v0.0.0
+	github.com/connhygiene/connhygiene v0.2.0
+	github.com/connhygiene/connhygiene/contrib/otelstats v0.2.0
+	github.com/connhygiene/connhygiene/contrib/promstats v0.2.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/stretchr/testify v1.12.1
-	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/exporters/stdout/stdoutmetric v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
@@ -21,17 +26,17 @@ require (
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/sys v0.48.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
+	golang.org/x/time v0.12.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

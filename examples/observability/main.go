@@ -1,11 +1,11 @@
 // Command observability is a small service with one of everything in the library, and
 // a few agents, whose Stats it exports: to Prometheus at /metrics, and on demand to
-// OpenTelemetry, printed. The collectors to copy are in promstats and otelstats, what
-// they export in figures; dashboard.json is for Grafana.
+// OpenTelemetry, printed. The collectors come from the modules contrib/promstats, which
+// also has a dashboard for Grafana, and contrib/otelstats.
 //
-// Usage:
+// Usage, in the repository:
 //
-//	observability [-listen 127.0.0.1:9464] [-agents 5] [-otel 10s]
+//	go -C examples/observability run . [-listen 127.0.0.1:9464] [-agents 5] [-otel 10s]
 package main
 
 import (

@@ -3,23 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"flag"
 	"io"
 	"net/http"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/goleak"
-
-	"github.com/connhygiene/connhygiene/examples/observability/figures"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,45 +101,6 @@ func TestBothExportTheSame(t *testing.T) {
 	}
 }
 
-// Prometheus's own conventions hold.
-func TestPrometheusConventions(t *testing.T) {
-	problems, err := testutil.GatherAndLint(newTestService(t).registry())
-	require.NoError(t, err)
-	require.Empty(t, problems)
-}
-
-// Each name on the dashboard is exported, and what counts is shown as a rate.
-func TestDashboard(t *testing.T) {
-	text, err := os.ReadFile("dashboard.json")
-	require.NoError(t, err)
-	var dashboard struct {
-		Panels []struct {
-			ID      int
-			Type    string
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
-	require.NoError(t, json.Unmarshal(text, &dashboard))
-	exported := gathered(t, newTestService(t))
-	ids, packages := map[int]bool{}, map[string]bool{}
-	for _, panel := range dashboard.Panels {
-		require.False(t, ids[panel.ID], "panel %d twice", panel.ID)
-		ids[panel.ID] = true
-		require.Equal(t, panel.Type == "row", len(panel.Targets) == 0, panel.Title)
-		for _, target := range panel.Targets {
-			names := regexp.MustCompile(`(rate\()?\b((connhygiene_[a-z]+)_[a-z_]+)`).FindAllStringSubmatch(target.Expr, -1)
-			require.NotEmpty(t, names, target.Expr)
-			for _, name := range names {
-				require.Contains(t, exported, name[2], panel.Title)
-				require.Equal(t, strings.HasSuffix(name[2], "_total"), name[1] != "", "%s: %s", panel.Title, target.Expr)
-				packages[name[3]] = true
-			}
-		}
-	}
-	require.Len(t, packages, 5)
-}
-
 func newTestService(t *testing.T) *service {
 	t.Helper()
 	s, err := newService(t.Context())
@@ -191,13 +146,13 @@ func observed(t *testing.T, s *service) map[string]float64 {
 
 func pointsOf(t *testing.T, m metricdata.Metrics) (string, []metricdata.DataPoint[float64]) {
 	t.Helper()
-	f := figures.Figure[struct{}]{Name: m.Name, Unit: m.Unit}
+	name := strings.ReplaceAll(m.Name, ".", "_") + map[string]string{"s": "_seconds", "By": "_bytes"}[m.Unit]
 	switch data := m.Data.(type) {
 	case metricdata.Sum[float64]:
-		f.Counter = data.IsMonotonic
-		return f.Prometheus(), data.DataPoints
+		require.True(t, data.IsMonotonic, name)
+		return name + "_total", data.DataPoints
 	case metricdata.Gauge[float64]:
-		return f.Prometheus(), data.DataPoints
+		return name, data.DataPoints
 	}
 	t.Fatalf("%s is a %T", m.Name, m.Data)
 	return "", nil

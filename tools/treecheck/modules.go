@@ -73,7 +73,7 @@ func checkNested(dir string, mod *modfile.File) []finding {
 }
 
 // arrows are the imports allowed between the packages of the library.
-var arrows = map[string][]string{"dbpool": {"backoff"}}
+var arrows = map[string][]string{"dbpool": {"backoff"}, "ttlcache/authhttp": {"ttlcache"}}
 
 // checkArrows keeps the packages apart, and the test libraries out of them.
 func checkArrows(t *tree) []finding {

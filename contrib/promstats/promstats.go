@@ -1,9 +1,22 @@
-// Package promstats exports the Stats of the library to Prometheus.
+// Package promstats exports the Stats of connhygiene to Prometheus.
 //
-// Each function returns a collector, which takes one snapshot for each scrape and
-// has no goroutine. The label name tells several of a kind apart.
+// Each function returns a collector for one value: a cache, a listener, a pool. The
+// collector takes one snapshot per scrape and has no goroutine. The label name tells
+// several of a kind apart, so two collectors of one kind need two names:
 //
-//	registry.MustRegister(promstats.Cache("tokens", cache), promstats.Pool("api", db))
+//	registry.MustRegister(
+//		promstats.Cache("tokens", cache),
+//		promstats.Throttled("public", throttled),
+//	)
+//
+// Registering a second collector of the same kind and name is an error of
+// [prometheus.Registerer], and so is a name that is no valid UTF-8. A nil value panics
+// in the function that got it, not in a later scrape. Collectors may be used by any
+// number of goroutines.
+//
+// The names of metrics follow Prometheus's conventions: connhygiene_ttlcache_hits_total,
+// connhygiene_listener_throttle_pending. dashboard.json in this module shows them
+// in Grafana.
 package promstats
 
 import (
@@ -13,45 +26,61 @@ import (
 
 	"github.com/connhygiene/connhygiene/backoff"
 	"github.com/connhygiene/connhygiene/dbpool"
-	"github.com/connhygiene/connhygiene/examples/observability/figures"
+	"github.com/connhygiene/connhygiene/internal/figures"
 	"github.com/connhygiene/connhygiene/listener"
 	"github.com/connhygiene/connhygiene/transport"
 	"github.com/connhygiene/connhygiene/ttlcache"
 )
 
-// Pacer exports the Stats of p.
+// Pacer exports the Stats of p, as connhygiene_backoff_pacer_*.
 func Pacer(name string, p *backoff.Pacer) prometheus.Collector {
+	present("Pacer", p != nil)
 	return collect(name, figures.Pacer(), p.Stats)
 }
 
-// Cache exports the Stats of c.
+// Cache exports the Stats of c, as connhygiene_ttlcache_*.
 func Cache[C, V any](name string, c *ttlcache.Cache[C, V]) prometheus.Collector {
+	present("Cache", c != nil)
 	return collect(name, figures.Cache(), c.Stats)
 }
 
-// Reuse exports the Stats of r.
+// Reuse exports the Stats of r, of all hosts together, as connhygiene_transport_*.
 func Reuse(name string, r *transport.Reuse) prometheus.Collector {
+	present("Reuse", r != nil)
 	return collect(name, figures.Reuse(), r.Stats)
 }
 
-// Gate exports the Stats of g.
+// Gate exports the Stats of g, as connhygiene_listener_gate_*.
 func Gate(name string, g *listener.Gate) prometheus.Collector {
+	present("Gate", g != nil)
 	return collect(name, figures.Gate(), g.Stats)
 }
 
-// Throttled exports the Stats of t.
+// Throttled exports the Stats of t, as connhygiene_listener_throttle_*. The label reason
+// of connhygiene_listener_throttle_rejected_total says which limit a connection met.
 func Throttled(name string, t *listener.Throttled) prometheus.Collector {
+	present("Throttled", t != nil)
 	return collect(name, figures.Throttled(), t.Stats)
 }
 
-// Dial exports the Stats of c.
+// Dial exports the Stats of c, as connhygiene_dbpool_dial_*.
 func Dial(name string, c *dbpool.Connector) prometheus.Collector {
+	present("Dial", c != nil)
 	return collect(name, figures.Dial(), c.Stats)
 }
 
-// Pool exports the Stats of db.
+// Pool exports the Stats of db, as connhygiene_dbpool_*. A process that registers
+// collectors.NewDBStatsCollector has the same numbers already, as go_sql_*.
 func Pool(name string, db *sql.DB) prometheus.Collector {
+	present("Pool", db != nil)
 	return collect(name, figures.Pool(), db.Stats)
+}
+
+// present panics for a nil value, which would otherwise panic in a scrape.
+func present(kind string, ok bool) {
+	if !ok {
+		panic("promstats: " + kind + " of nil")
+	}
 }
 
 // A collector exports the figures of what read returns.

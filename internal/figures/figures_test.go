@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/connhygiene/connhygiene/listener"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Each field of each Stats is a figure, and no two fields the same one.
 func TestEveryFieldIsAFigure(t *testing.T) {
@@ -29,7 +32,8 @@ func everyField[S any](t *testing.T, all []Figure[S]) {
 	stats := reflect.TypeFor[S]()
 	require.Len(t, all, stats.NumField(), "%s", stats)
 	used := map[string]string{}
-	for field := range stats.Fields() {
+	for i := range stats.NumField() {
+		field := stats.Field(i)
 		f := movedBy(t, all, field)
 		require.Empty(t, used[f.Name], "%s.%s is a second %s", stats, field.Name, f.Name)
 		used[f.Name] = field.Name

@@ -1,7 +1,9 @@
 // Package figures names each number in each Stats of the library once, for
-// Prometheus and for OpenTelemetry.
+// Prometheus (contrib/promstats) and for OpenTelemetry (contrib/otelstats).
 //
 // A test looks at the Stats by reflection and fails for a field that is missing here.
+// The contrib modules that use this package require a released version of the root
+// module, and must build with every later one: names are added here, never changed.
 package figures
 
 import (
