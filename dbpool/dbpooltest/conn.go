@@ -4,17 +4,15 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"io"
-	"strconv"
-	"strings"
 	"time"
 )
 
 // conn is one connection. Like every driver.Conn it is used by one goroutine at a
-// time; only Kill comes from elsewhere, and uses dead.
+// time; only Kill and Vanish come from elsewhere, and use dead and silent.
 type conn struct {
 	server    *Server
 	dead      chan struct{} // closed by Kill
+	silent    chan struct{} // closed by Vanish
 	lost      bool          // the client knows that the connection is of no use
 	busyUntil time.Time     // end of a query whose caller has left
 }
@@ -30,25 +28,29 @@ var (
 )
 
 // query executes one query or statement.
-func (c *conn) query(ctx context.Context) error {
+func (c *conn) query(ctx context.Context, query string) (*Result, error) {
 	if err := c.use(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	s := c.server
-	s.mu.Lock()
-	s.stats.Queries++
-	s.mu.Unlock()
+	s.countQuery()
 	end := time.Now().Add(s.QueryTime)
-	err := work(ctx, s.QueryTime, c.dead)
-	if err != nil {
+	if err := work(ctx, s.QueryTime, c); err != nil {
 		c.lost = true
 		if !errors.Is(err, errKilled) {
 			s.mu.Lock()
 			c.busyUntil = end
 			s.mu.Unlock()
 		}
+		return nil, err
 	}
-	return err
+	return s.answer(query)
+}
+
+func (s *Server) countQuery() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Queries++
 }
 
 // use is what each use of a connection begins with.
@@ -63,6 +65,12 @@ func (c *conn) use(ctx context.Context) error {
 	}
 	if c.lost {
 		return driver.ErrBadConn
+	}
+	select {
+	case <-c.silent:
+		c.lost = true
+		return silence(ctx)
+	default:
 	}
 	return nil
 }
@@ -88,15 +96,20 @@ func (c *conn) Close() error {
 
 func (c *conn) Ping(ctx context.Context) error { return c.use(ctx) }
 
-func (c *conn) ExecContext(ctx context.Context, _ string, _ []driver.NamedValue) (driver.Result, error) {
-	return driver.RowsAffected(1), c.query(ctx)
+func (c *conn) ExecContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
+	r, err := c.query(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return driver.RowsAffected(r.Affected), nil
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
-	if err := c.query(ctx); err != nil {
+	r, err := c.query(ctx, query)
+	if err != nil {
 		return nil, err
 	}
-	return c.server.answer(query), nil
+	return &rows{columns: r.Columns, values: r.Rows}, nil
 }
 
 func (c *conn) Prepare(query string) (driver.Stmt, error) {
@@ -149,39 +162,4 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	return s.conn.QueryContext(ctx, s.query, args)
-}
-
-// rows is a result that has been received in full.
-type rows struct {
-	columns []string
-	values  [][]driver.Value
-}
-
-// mostConnections is the largest max_connections that PostgreSQL takes.
-const mostConnections = 262143
-
-func (s *Server) answer(query string) driver.Rows {
-	if !strings.Contains(query, "pg_settings") {
-		return &rows{columns: []string{"?column?"}, values: [][]driver.Value{{int64(1)}}}
-	}
-	limit := s.MaxConns
-	if limit <= 0 {
-		limit = mostConnections
-	}
-	return &rows{columns: []string{"name", "setting"}, values: [][]driver.Value{
-		{"max_connections", strconv.Itoa(limit)},
-		{"superuser_reserved_connections", "0"},
-	}}
-}
-
-func (r *rows) Columns() []string { return r.columns }
-func (r *rows) Close() error      { return nil }
-
-func (r *rows) Next(dest []driver.Value) error {
-	if len(r.values) == 0 {
-		return io.EOF
-	}
-	copy(dest, r.values[0])
-	r.values = r.values[1:]
-	return nil
 }

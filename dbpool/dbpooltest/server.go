@@ -1,25 +1,38 @@
-// Package dbpooltest is a database server that exists in memory only: it takes
-// its time, is full, refuses, hangs and dies on demand, and counts. It tests what
-// a pool of database/sql does to a server.
+// Package dbpooltest is a database server for tests: it takes its time, is full,
+// refuses, hangs, dies and falls silent on demand, and counts. It tests what a
+// connection pool does to a server, and what a client makes of a server in trouble.
 //
 //	srv := &dbpooltest.Server{ConnectTime: 8 * time.Millisecond, MaxConns: 50}
 //	db := sql.OpenDB(srv.Connector())
 //
-// It has no goroutine and knows no clock but package time, so that it works the
-// same inside a testing/synctest bubble.
+// There are three ways to connect to it:
+//
+//   - [Server.Connector] is a driver of database/sql that never leaves memory. It has
+//     no goroutine, and works inside a testing/synctest bubble.
+//   - [Server.DSN] is an address for drivers of PostgreSQL, such as lib/pq, pgx and
+//     pgxpool, so that code that says sql.Open("postgres", dsn) is tested unchanged.
+//     It listens on the loopback interface and ends with the test.
+//   - [Server.Dial] speaks the same protocol over a connection in memory, for drivers
+//     that let their caller dial, inside a testing/synctest bubble.
+//
+// All of them share the server's places and counters.
 //
 // # What it answers
 //
-// Every query returns one row with one column that holds the number 1, and every
-// statement has affected one row. The exception is a query that names
-// pg_settings, which returns the server's limits as PostgreSQL does: rows of name
-// and setting for max_connections (MaxConns, or 262143, which is PostgreSQL's
-// upper bound, for an unlimited server) and superuser_reserved_connections (0).
+// A query returns one row with one column that holds the number 1, and a statement
+// has affected one row, unless [Server.Answer] says otherwise. A query that names
+// pg_settings returns the server's limits as PostgreSQL does: rows of name and setting
+// for max_connections (MaxConns, or 262143, which is PostgreSQL's upper bound, for an
+// unlimited server) and superuser_reserved_connections (0).
+//
+// Over the wire every user and password is right; there is no TLS, COPY or LISTEN.
+// Simple and extended queries, prepared statements, transactions and cancel requests
+// work. Parameters are accepted and ignored.
 //
 // # What happens when a context ends
 //
 // A server never sees a client's context, only what the driver does about it. The
-// fixture does what PostgreSQL does together with pgx or lib/pq:
+// fixture's own driver does what PostgreSQL does together with pgx:
 //
 //   - Before a query is sent: the context's error, and the connection stays good.
 //   - During a query: the caller gets the context's error at once, and the
@@ -39,6 +52,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -57,6 +71,14 @@ type Server struct {
 	// Zero or less: no limit.
 	MaxConns int
 
+	// Answer says what a query or statement yields: a result, or an error, which should
+	// be an [*Error], upon which the connection stays good. It is called on the
+	// goroutine that serves the query, so on several at once. A nil Answer, and a nil
+	// result without an error, are the default answer. Over the wire a prepared
+	// statement asks it when the statement is described, and takes that result when it
+	// is executed for the first time.
+	Answer func(query string) (*Result, error)
+
 	// NoCancel means that the server hears no cancel request: an abandoned query is
 	// executed to its end and holds its place until then. So it is with MySQL, and
 	// with PostgreSQL when the client's machine has died.
@@ -67,7 +89,8 @@ type Server struct {
 	hang      bool
 	starting  int // places of dials whose client waits
 	conns     map[*conn]struct{}
-	lingering []time.Time // ends of the work that is done for clients who have left
+	lingering []time.Time           // ends of the work that is done for clients who have left
+	keys      map[backendKey]func() // cancels a session's query
 	stats     Stats
 }
 
@@ -126,6 +149,26 @@ func (s *Server) Kill() {
 	s.lingering = nil
 }
 
+// Vanish silences every open connection, as when the server's machine is lost, or
+// something on the way forgets the connections: nothing arrives any more, in neither
+// direction, and nobody is told. New connections work. The use of a silent connection
+// hangs until its context ends, or for 15 minutes, after which it fails with an error
+// that wraps [syscall.ETIMEDOUT]: for about so long the Linux kernel repeats what is
+// not acknowledged. Closing one works at once. The places of silent connections are
+// free.
+//
+// Over the wire the server stops answering. The kernel still acknowledges what is
+// sent, so that no time-out of TCP ends the connection.
+func (s *Server) Vanish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		close(c.silent)
+		s.endLocked(c)
+	}
+	s.lingering = nil
+}
+
 // Stats returns the counters so far.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
@@ -137,7 +180,7 @@ func (s *Server) Stats() Stats {
 }
 
 // connect is one dial.
-func (s *Server) connect(ctx context.Context) (driver.Conn, error) {
+func (s *Server) connect(ctx context.Context) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("dbpooltest: dial: %w", err)
 	}
@@ -177,7 +220,7 @@ func (s *Server) begin() (hang bool, err error) {
 }
 
 // established ends a dial that would have been through at done.
-func (s *Server) established(hung bool, done time.Time, err error) (driver.Conn, error) {
+func (s *Server) established(hung bool, done time.Time, err error) (*conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Dialing--
@@ -194,7 +237,7 @@ func (s *Server) established(hung bool, done time.Time, err error) (driver.Conn,
 		s.stats.Refused++
 		return nil, errRefused
 	}
-	c := &conn{server: s, dead: make(chan struct{})}
+	c := &conn{server: s, dead: make(chan struct{}), silent: make(chan struct{})}
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})
 	}
@@ -224,20 +267,43 @@ func (s *Server) expireLocked() {
 	s.lingering = slices.DeleteFunc(s.lingering, func(end time.Time) bool { return !end.After(now) })
 }
 
-// work takes time, unless ctx ends or dead is closed before.
-func work(ctx context.Context, d time.Duration, dead <-chan struct{}) error {
+// work takes time, unless ctx ends or c is killed or falls silent before. A nil c is
+// a dial.
+func work(ctx context.Context, d time.Duration, c *conn) error {
 	if d <= 0 {
 		return nil
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	var dead, silent chan struct{}
+	if c != nil {
+		dead, silent = c.dead, c.silent
+	}
 	select {
 	case <-timer.C:
 		return nil
 	case <-dead:
 		return errKilled
+	case <-silent:
+		return silence(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// retransmission is how long Linux repeats a packet that is not acknowledged: 15
+// times, by its default of tcp_retries2, which takes 924.6 s or more.
+const retransmission = 15 * time.Minute
+
+// silence is the use of a connection over which nothing arrives.
+func silence(ctx context.Context) error {
+	timer := time.NewTimer(retransmission)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return fmt.Errorf("dbpooltest: %w", syscall.ETIMEDOUT)
 	}
 }
 
@@ -246,30 +312,23 @@ type connector struct{ server *Server }
 
 var _ driver.Connector = connector{}
 
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) { return c.server.connect(ctx) }
-func (c connector) Driver() driver.Driver                            { return fakeDriver(c) }
+func (c connector) Driver() driver.Driver { return fakeDriver(c) }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.server.connect(ctx)
+	if err != nil {
+		return nil, err // and not a nil *conn in an interface
+	}
+	return conn, nil
+}
 
 // fakeDriver is a driver with one server, whatever the name.
 type fakeDriver struct{ server *Server }
 
 var _ driver.DriverContext = fakeDriver{}
 
-func (d fakeDriver) Open(string) (driver.Conn, error) { return d.server.connect(context.Background()) }
-
-func (d fakeDriver) OpenConnector(string) (driver.Connector, error) { return connector(d), nil }
-
-// stateError is an error that the server has sent.
-type stateError struct{ state, text string }
-
-var (
-	errFull    = &stateError{"53300", "sorry, too many clients already"}
-	errRefused = &stateError{"57P03", "the database system is starting up"}
-	errKilled  = &stateError{"57P01", "terminating connection due to administrator command"}
-)
-
-func (e *stateError) Error() string {
-	return fmt.Sprintf("dbpooltest: FATAL: %s (SQLSTATE %s)", e.text, e.state)
+func (d fakeDriver) Open(string) (driver.Conn, error) {
+	return connector(d).Connect(context.Background())
 }
 
-// SQLState is how pgx and lib/pq tell the code.
-func (e *stateError) SQLState() string { return e.state }
+func (d fakeDriver) OpenConnector(string) (driver.Connector, error) { return connector(d), nil }
