@@ -20,6 +20,7 @@ func Throttled() []Figure[listener.ThrottleStats] {
 	const p = "connhygiene.listener.throttle."
 	return []Figure[S]{
 		counter(p+"accepted", "{connection}", "Connections let in.", func(s S) uint64 { return s.Accepted }),
+		counter(p+"admitted", "{connection}", "Connections that have logged in.", func(s S) uint64 { return s.Admitted }),
 		{
 			Name: p + "rejected", Unit: "{connection}", Help: "Connections beyond a limit.", Counter: true, Label: "reason",
 			Each: func(s S, yield func(string, float64)) {
@@ -31,6 +32,7 @@ func Throttled() []Figure[listener.ThrottleStats] {
 		counter(p+"corpses", "{connection}", "Connections whose clients had left before they were let in.", func(s S) uint64 { return s.Corpses }),
 		counter(p+"pending_expired", "{connection}", "Connections that took too long to log in.", func(s S) uint64 { return s.PendingExpired }),
 		counter(p+"accept_errors", "{error}", "Errors that were waited out, such as EMFILE.", func(s S) uint64 { return s.AcceptErrors }),
+		counter(p+"drained", "{connection}", "Connections that were told to end.", func(s S) uint64 { return s.Drained }),
 		gauge(p+"open", "{connection}", "Connections that are open.", func(s S) int { return s.Open }),
 		gauge(p+"pending", "{connection}", "Connections that have not logged in.", func(s S) int { return s.Pending }),
 	}
