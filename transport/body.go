@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -50,7 +51,12 @@ func (b *body) Read(p []byte) (int, error) {
 	b.reading++
 	b.mu.Unlock()
 
+	b.x.timers.wait()
 	n, err := b.rc.Read(p)
+	b.x.timers.pause()
+	if n > 0 {
+		b.x.heard()
+	}
 
 	b.mu.Lock()
 	b.reading--
@@ -101,7 +107,7 @@ func (b *body) Close() error {
 		b.x.host.drained.Add(1)
 	}
 	err := b.shut()
-	b.x.scope.finish(false)
+	b.x.finish()
 	return err
 }
 
@@ -131,7 +137,7 @@ func (b *body) drain(left int64) bool {
 // interrupted it ends, even if the body would go on for ever with neither a byte
 // nor an error.
 func (b *body) rest(buf []byte, limit int64) (n int64, all bool) {
-	for n <= limit && !b.x.scope.ended() {
+	for n <= limit && !b.x.aborted.Load() {
 		m, err := b.rc.Read(buf[:min(int64(len(buf)), limit-n+1)])
 		n += int64(m)
 		if err != nil {
@@ -162,16 +168,17 @@ func (r *Reuse) drainer() *drainer {
 // body: net/http had a deadlock of Close beside Read (golang/go#81404). A Base
 // that does not honour its context is left the half of DrainTime.
 func (b *body) interrupt() {
-	b.x.scope.end(errAbandoned)
+	b.x.abort()
 	time.AfterFunc(b.x.reuse.drainTime()/2, func() { _ = b.shut() })
 }
 
 // abandon closes the body and its connection. The context ends first, so that
 // Go 1.27 does not drain behind our back.
 func (b *body) abandon() error {
-	b.x.scope.end(errAbandoned)
+	b.x.abort()
 	err := b.shut()
-	if errors.Is(err, errAbandoned) || errors.Is(err, context.Canceled) {
+	b.x.finish()
+	if errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return nil // that was us
 	}
 	return err

@@ -1,8 +1,6 @@
 package transport
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -14,6 +12,14 @@ import (
 // cheaper than a new connection. The zero value is ready. A Reuse must not be
 // copied, nor its fields changed after the first use; its methods may be called
 // from any number of goroutines.
+//
+// A peer that vanishes without a word costs one request, however many connections
+// to it are idle: after a request on a used connection has ended by a time-out,
+// without a byte of an answer, the connections to its host that have been silent for
+// as long are not used again. A host that has answered any other request meanwhile is
+// slow and not dead, and loses none. At most once a second that costs new
+// connections, and never those to other hosts. It needs a time-out, of any kind, and
+// a Base that reports its connections to net/http/httptrace.
 //
 //	client := &http.Client{Transport: &transport.Reuse{}}
 type Reuse struct {
@@ -57,6 +63,13 @@ type Reuse struct {
 	// hosts that Hosts calls other.
 	ColdStart bool
 
+	// Silence ends an exchange when no byte of the answer has come for so long:
+	// before its header, the wait for a connection included, or while the body is
+	// being read. A request's body that goes on to be sent is no silence, and neither
+	// is a caller that takes its time between two reads. The error is a net.Error as
+	// that of Timeout. Zero or negative means no limit.
+	Silence time.Duration
+
 	// Timeout ends the whole exchange, the body included, like
 	// http.Client.Timeout, which on a transport that is wrapped costs a request two
 	// goroutines and 22 allocations more. It is counted for each request, so for each redirect anew. The
@@ -79,9 +92,8 @@ type Reuse struct {
 	base     http.RoundTripper // Base, or what stands in for it
 	own      bool              // base is an *http.Transport, whose use of contexts is known
 	hosts    hosts
-	endings  endings
+	conns    conns
 	drainers sync.Pool // of *drainer
-	ages     ages
 
 	reported atomic.Bool // base has told of a connection, for MaxConnAge
 }
@@ -143,20 +155,3 @@ func (r *Reuse) drainTime() time.Duration {
 	}
 	return r.DrainTime
 }
-
-// A timeoutError says that Timeout ended an exchange, and what broke off.
-type timeoutError struct {
-	limit time.Duration
-	err   error
-}
-
-func (e *timeoutError) Error() string {
-	return fmt.Sprintf("transport: no end within %v: %v", e.limit, e.err)
-}
-
-// Timeout and Temporary make it a net.Error.
-func (e *timeoutError) Timeout() bool   { return true }
-func (e *timeoutError) Temporary() bool { return true }
-func (e *timeoutError) Unwrap() []error { return []error{errTimeout, e.err} }
-
-var errAbandoned = errors.New("transport: body closed before its end")

@@ -1,13 +1,6 @@
 package transport
 
-import (
-	"context"
-	"iter"
-	"net/http"
-	"net/http/httptrace"
-	"sync"
-	"sync/atomic"
-)
+import "iter"
 
 // Stats is a snapshot of what a [Reuse] did. Counts of connections come from
 // net/http/httptrace; with a Base that does not report there they stay 0.
@@ -43,6 +36,11 @@ type Stats struct {
 	// next request.
 	Retired uint64
 
+	// Dropped counts connections that were closed before a request used them,
+	// because another request had just ended without an answer and they had been
+	// silent for as long.
+	Dropped uint64
+
 	// Leaked counts bodies that were reported to OnLeak.
 	Leaked uint64
 
@@ -68,6 +66,7 @@ func (s *Stats) add(o Stats) {
 	s.DrainedBytes += o.DrainedBytes
 	s.Abandoned += o.Abandoned
 	s.Retired += o.Retired
+	s.Dropped += o.Dropped
 	s.Leaked += o.Leaked
 	s.Waited += o.Waited
 }
@@ -91,125 +90,5 @@ func (r *Reuse) Hosts() iter.Seq2[string, Stats] {
 				return
 			}
 		}
-	}
-}
-
-// maxHosts are counted apart, the others together.
-const (
-	maxHosts   = 256
-	otherHosts = "other"
-)
-
-// hosts finds the host of a request.
-type hosts struct {
-	mu    sync.RWMutex // guards the fields below
-	known map[hostKey]*host
-	other *host
-}
-
-// A hostKey tells hosts apart. Their connections differ by scheme too.
-type hostKey struct{ scheme, name string }
-
-func (s *hosts) of(req *http.Request, gated bool) *host {
-	var key hostKey
-	if req.URL != nil {
-		key = hostKey{req.URL.Scheme, req.URL.Host}
-	}
-	s.mu.RLock()
-	h := s.known[key]
-	s.mu.RUnlock()
-	if h == nil {
-		h = s.add(key, gated)
-	}
-	return h
-}
-
-func (s *hosts) add(key hostKey, gated bool) *host {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h := s.known[key]; h != nil {
-		return h
-	}
-	if len(s.known) >= maxHosts {
-		if s.other == nil {
-			s.other = newHost(false) // they have no connection in common to wait for
-		}
-		return s.other
-	}
-	if s.known == nil {
-		s.known = make(map[hostKey]*host)
-	}
-	h := newHost(gated)
-	s.known[key] = h
-	return h
-}
-
-// stats are the counts by name.
-func (s *hosts) stats() map[string]Stats {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	byName := make(map[string]Stats, len(s.known)+1)
-	for key, h := range s.known {
-		sum := byName[key.name]
-		sum.add(h.stats())
-		byName[key.name] = sum
-	}
-	if s.other != nil {
-		byName[otherHosts] = s.other.stats()
-	}
-	return byName
-}
-
-// A host counts what happened with one host.
-type host struct {
-	trace context.Context // holds hooks, and nothing else
-	gate  *gate           // nil without ColdStart
-
-	requests, reused, dialed, failed atomic.Uint64
-	drained, drainedBytes, abandoned atomic.Uint64
-	retired, leaked, waited          atomic.Uint64
-}
-
-func newHost(gated bool) *host {
-	h := new(host)
-	if gated {
-		h.gate = newGate()
-	}
-	h.trace = httptrace.WithClientTrace(context.Background(), h.hooks())
-	return h
-}
-
-// hooks returns a new set each time, since httptrace writes to what it is given.
-func (h *host) hooks() *httptrace.ClientTrace {
-	hooks := &httptrace.ClientTrace{GotConn: h.gotConn}
-	if h.gate != nil {
-		hooks.WroteHeaders = h.gate.wrote
-	}
-	return hooks
-}
-
-func (h *host) gotConn(info httptrace.GotConnInfo) {
-	if info.Reused {
-		h.reused.Add(1)
-	} else {
-		h.dialed.Add(1)
-	}
-	if h.gate != nil {
-		h.gate.got(info)
-	}
-}
-
-func (h *host) stats() Stats {
-	return Stats{
-		Requests:     h.requests.Load(),
-		Reused:       h.reused.Load(),
-		Dialed:       h.dialed.Load(),
-		Failed:       h.failed.Load(),
-		Drained:      h.drained.Load(),
-		DrainedBytes: h.drainedBytes.Load(),
-		Abandoned:    h.abandoned.Load(),
-		Retired:      h.retired.Load(),
-		Leaked:       h.leaked.Load(),
-		Waited:       h.waited.Load(),
 	}
 }

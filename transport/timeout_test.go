@@ -166,7 +166,9 @@ func TestUpgradeOutlivesTimeoutOfAnyBase(t *testing.T) {
 			seen = req.Context()
 			return &http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, Body: http.NoBody}, nil
 		})}
-		_, err := r.RoundTrip(newRequest(t, "http://fake.test")) //nolint:bodyclose // there is none
+		req := newRequest(t, "http://fake.test")
+		req.Header.Set("Upgrade", "echo")
+		_, err := r.RoundTrip(req) //nolint:bodyclose // there is none
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
 		require.NoError(t, seen.Err())

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -13,11 +14,11 @@ import (
 // connections as soon as they have answered. In all it keeps 2n, and 100 at
 // least, so that a second host does not push the first one out.
 //
-// HTTP/2 connections are pinged after 30s of silence and given up 15s later: a
-// peer that vanished without a word is otherwise found by the kernel, after 13
-// to 30 minutes (golang/go#36026, kubernetes/client-go#374). IdleConnTimeout is
-// 90s as in net/http; set it below the idle time-out of the server and of what
-// stands between (nginx 75s), or requests meet connections that just died.
+// It dials with [Dialer], which finds a peer that vanished without a word within
+// 30s. HTTP/2 connections are also pinged after 30s of silence and given up 15s
+// later (golang/go#36026, kubernetes/client-go#374). IdleConnTimeout is 90s as in
+// net/http; set it below the idle time-out of the server and of what stands between
+// (nginx 75s), or requests meet connections that just died.
 //
 // The other values are those that http.DefaultTransport starts with, written
 // out: what somebody changed there does not leak into here. There is no limit of
@@ -25,10 +26,9 @@ import (
 // (golang/go#34941). The result is the caller's to change before its first use.
 func New(n int) *http.Transport {
 	n = min(max(n, 1), math.MaxInt/2)
-	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
+		DialContext:           Dialer().DialContext,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          max(2*n, 100),
 		MaxIdleConnsPerHost:   n,
@@ -45,4 +45,34 @@ func Transient() *http.Transport {
 	t := New(1)
 	t.DisableKeepAlives = true
 	return t
+}
+
+// vanished is how long after its last word a peer is known to have vanished.
+const vanished = 30 * time.Second
+
+// Dialer returns the dialer of [New], for a transport whose dialing is to differ in
+// one thing. Each call returns another one, which is the caller's to change.
+//
+// Its connections end when the peer has vanished without a word: a node was lost, or
+// a balancer forgot the connection. An idle connection is probed after 15s of silence
+// and then every 5s, and ends with the third probe in a row that nobody answers, so
+// after 30s (KeepAliveConfig). Data that nobody acknowledges ends it after 30s as
+// well, where the system can do that: Linux (TCP_USER_TIMEOUT), macOS
+// (TCP_RXT_CONNDROPTIME) and Windows (TCP_MAXRT). Elsewhere, and where it fails, the
+// system's own limit holds, such as 15 minutes. Set Control to nil to have the
+// system's limit, or to a function of your own for another one.
+func Dialer() *net.Dialer {
+	return &net.Dialer{
+		Timeout: 30 * time.Second,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable:   true,
+			Idle:     vanished / 2,
+			Interval: vanished / 6,
+			Count:    3,
+		},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			// It is a precaution: without it, keep-alive and time-outs are left.
+			return c.Control(func(fd uintptr) { _ = limitUnacknowledged(fd, vanished) })
+		},
+	}
 }
