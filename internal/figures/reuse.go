@@ -15,6 +15,7 @@ func Reuse() []Figure[transport.Stats] {
 		counter(p+"drained", "By", "Bytes that Close read.", func(s S) uint64 { return s.DrainedBytes }),
 		counter(p+"abandoned", "{body}", "Bodies closed before their end, each at the price of its connection.", func(s S) uint64 { return s.Abandoned }),
 		counter(p+"retired", "{connection}", "Connections that reached their age.", func(s S) uint64 { return s.Retired }),
+		counter(p+"dropped", "{connection}", "Connections that were closed unused, since another had just died in silence.", func(s S) uint64 { return s.Dropped }),
 		counter(p+"leaked", "{body}", "Bodies that nobody closed.", func(s S) uint64 { return s.Leaked }),
 		counter(p+"waited", "{request}", "Requests that waited for the connection of another.", func(s S) uint64 { return s.Waited }),
 	}
