@@ -16,6 +16,7 @@ import (
 const (
 	maxAsked    = 1024             // connections whose addresses are waited for; beyond it the oldest is reset
 	askDeadline = 10 * time.Second // for each, as go-proxyproto has it
+	askFirst    = time.Millisecond // head start of a connection before the next: most answer at once, in order
 )
 
 // needAddr reports whether a limit needs the client's address.
@@ -41,6 +42,7 @@ type asked struct {
 
 	mu      sync.Mutex // guards the fields below
 	silent  []*silent  // oldest first
+	newest  *silent    // the last that was asked
 	known   []arrival
 	taking  bool // an inner Accept is under way
 	err     error
@@ -49,7 +51,10 @@ type asked struct {
 }
 
 // silent is a connection whose address is not known yet.
-type silent struct{ arrival }
+type silent struct {
+	arrival
+	answered chan struct{} // closed when it is known, or reset
+}
 
 // next returns a connection whose address is known if a limit needs it.
 func (t *Throttled) next() (arrival, error) {
@@ -79,6 +84,7 @@ func (t *Throttled) next() (arrival, error) {
 
 // takeOne is an inner Accept in the background.
 func (t *Throttled) takeOne() {
+	t.asked.awaitNewest()
 	a, err := acceptFrom(t.l, t.reserve, t.closed, t.failed)
 	if err != nil || t.learn(&a) {
 		t.asked.took(a, err)
@@ -113,13 +119,11 @@ func (k *asked) take() bool {
 func (k *asked) took(a arrival, err error) {
 	k.mu.Lock()
 	k.taking, k.err = false, err
-	k.mu.Unlock()
-	k.add(a)
+	k.addLocked(a)
 }
 
-// add hands a connection, if there is one, to the next Accept.
-func (k *asked) add(a arrival) {
-	k.mu.Lock()
+// addLocked hands a connection, if there is one, to the next Accept, and unlocks.
+func (k *asked) addLocked(a arrival) {
 	done := k.done
 	if a.conn != nil && !done {
 		k.known = append(k.known, a)
@@ -136,8 +140,14 @@ func (k *asked) add(a arrival) {
 
 // ask waits for the address in the background.
 func (k *asked) ask(a arrival) {
-	s := &silent{a}
+	s := &silent{a, make(chan struct{})}
 	k.mu.Lock()
+	if k.done {
+		k.mu.Unlock()
+		reset(a.conn)
+		return
+	}
+	k.newest = s
 	var oldest *silent
 	if len(k.silent) >= maxAsked {
 		oldest = k.silent[0]
@@ -151,33 +161,48 @@ func (k *asked) ask(a arrival) {
 		due := time.AfterFunc(askDeadline, func() { k.evict(s) })
 		addr := s.conn.RemoteAddr()
 		due.Stop()
-		if k.remove(s) {
-			s.addr = addr
-			k.add(s.arrival)
+		k.mu.Lock()
+		if !k.removeLocked(s) {
+			k.mu.Unlock()
+			return
 		}
+		s.addr = addr
+		k.addLocked(s.arrival)
 	}()
 }
 
 // evict resets a connection that stays silent, which ends its RemoteAddr.
 func (k *asked) evict(s *silent) {
-	if !k.remove(s) {
-		return
-	}
 	k.mu.Lock()
-	k.evicted++
+	out := k.removeLocked(s)
+	if out {
+		k.evicted++
+	}
 	k.mu.Unlock()
-	reset(s.conn)
+	if out {
+		reset(s.conn)
+	}
 }
 
-// remove reports whether s was waited for.
-func (k *asked) remove(s *silent) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// removeLocked reports whether s was waited for.
+func (k *asked) removeLocked(s *silent) bool {
 	i := slices.Index(k.silent, s)
 	if i >= 0 {
 		k.silent = slices.Delete(k.silent, i, i+1)
+		close(s.answered)
 	}
 	return i >= 0
+}
+
+// awaitNewest gives the connection that was asked last its head start.
+func (k *asked) awaitNewest() {
+	k.mu.Lock()
+	s := k.newest
+	k.newest = nil
+	k.mu.Unlock()
+	if s != nil {
+		sleep(askFirst, s.answered)
+	}
 }
 
 func (k *asked) rejected() uint64 {
@@ -196,6 +221,7 @@ func (k *asked) close() {
 		reset(a.conn)
 	}
 	for _, s := range silent {
+		close(s.answered)
 		reset(s.conn)
 	}
 }
