@@ -24,6 +24,8 @@ type Cache[C, V any] struct {
 
 	revoking   sync.Mutex // serialises changes of predicates
 	predicates atomic.Pointer[predicates[V]]
+
+	share *sharing[V] // nil without a Tier
 }
 
 // A shard holds all that is known about some of the credentials.
@@ -36,6 +38,7 @@ type shard[V any] struct {
 	running  map[digest]*run
 	cleared  fence // the last Clear
 	bars     bars
+	told     bars     // by the log of the tier: what came through that is judged by its place there
 	_        [64]byte // keeps the locks of two shards on two cache lines
 }
 
@@ -70,9 +73,15 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 		s := &cache.shards[i]
 		s.verdicts, s.flights, s.running = newSieve[V](n), make(map[digest]*flight[V]), make(map[digest]*run)
 		s.bars = bars{max: allBars / len(budgets), all: instant(math.MinInt64)}
+		s.told = s.bars
 		c.noteDueLocked(s)
 	}
 	cache.predicates.Store(&predicates[V]{})
+	if c.Tier != nil {
+		cache.hasher = newHasherWith(derive(c.Secret, "digest"))
+		cache.share = newSharing(c, cache.now)
+		cache.share.begin(cache.follow)
+	}
 	return cache
 }
 
@@ -94,7 +103,7 @@ func (c *Cache[C, V]) Get(ctx context.Context, cred C) (V, error) {
 		return none, ErrNoKey
 	}
 	s, now := c.shard(&k), c.now()
-	if e := s.lookup(&k); e != nil && now < e.expires {
+	if e := s.lookup(&k); e != nil && c.fresh(e, now) {
 		s.hits.Add(1)
 		e.touch()
 		if c.config.Refresh > 0 {
@@ -112,7 +121,7 @@ func (c *Cache[C, V]) Peek(cred C) (v V, ok bool) {
 	if !ok {
 		return v, false
 	}
-	if e := c.shard(&k).lookup(&k); e != nil && c.now() < e.expires {
+	if e := c.shard(&k).lookup(&k); e != nil && c.fresh(e, c.now()) {
 		return e.value, true
 	}
 	return v, false
@@ -131,7 +140,7 @@ func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	now := time.Now() // once, so that at is exact
 	q := question{at: instant(now.Sub(c.base)).add(-max(0, now.Sub(asked)))}
 	s, end := c.shard(&k), c.end(v)
-	if c.lockJudged(s, q, v) || s.cleared.stops(q) || s.bars.stop(&k, q) || c.supersededLocked(s, k, q) {
+	if c.lockJudged(s, q, v) || s.cleared.stops(q) || s.bars.stop(&k, q) || s.told.stop(&k, q) || c.supersededLocked(s, k, q) {
 		s.mu.Unlock()
 		return false
 	}
@@ -195,8 +204,17 @@ func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
 // reports whether another had to go that was still served.
 func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored, evicted bool) {
 	c.denials.remove(k)
-	now, life := c.now(), c.life()
-	expires := min(q.at.add(life), end)
+	e := c.entry(k, q, v, end)
+	if e.expires <= e.asked || c.now() >= e.dead {
+		c.forgetLocked(s, k)
+		return false, false
+	}
+	return true, c.putLocked(s, e)
+}
+
+// entry returns the verdict v, asked for at q, of a credential that ends at end.
+func (c *Cache[C, V]) entry(k digest, q question, v V, end instant) *entry[V] {
+	expires := min(q.at.add(c.life()), end)
 	e := &entry[V]{
 		key:     k,
 		value:   v,
@@ -204,18 +222,26 @@ func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end in
 		expires: expires,
 		dead:    min(expires.add(max(0, c.config.MaxStale)), end),
 	}
-	if life <= 0 || now >= e.dead {
-		c.forgetLocked(s, k)
-		return false, false
-	}
 	e.renew.Store(int64(c.due(e)))
+	return e
+}
+
+// putLocked keeps e, and reports whether another had to go that was still served.
+func (c *Cache[C, V]) putLocked(s *shard[V], e *entry[V]) (evicted bool) {
+	now := c.now()
 	victim := s.verdicts.put(e, now)
 	c.config.noteDueLocked(s)
 	if victim == nil || now >= victim.dead { // nobody misses the dead
-		return true, false
+		return false
 	}
 	c.counters.evicted.Add(1)
-	return true, true
+	return true
+}
+
+// fresh reports whether e is served as it is. What came through the tier is served only
+// while revocations do as well.
+func (c *Cache[C, V]) fresh(e *entry[V], now instant) bool {
+	return now < e.expires && (!e.shared || c.share.alive(now))
 }
 
 // forgetLocked removes the positive verdict on k and returns it, or nil.

@@ -81,6 +81,30 @@ type Config[C, V any] struct {
 	// it returns, but nobody waits for it any longer.
 	LoadTimeout time.Duration
 
+	// Tier is what this cache shares with others, such as those of the other replicas of
+	// one server: positive verdicts, so that a restart is no cold cache, and revocations.
+	// It is asked before the load, within 50 ms and outside of MaxLoads; if it is slow or
+	// away, the cache is as without it. The caches must have the same Secret, the same Key
+	// and the same meaning of V. With a Tier the cache follows its log on a goroutine: call
+	// [Cache.Close] in the end. Nil shares nothing.
+	Tier Tier
+
+	// Secret keeps the tier from reading, forging or moving verdicts: at least 32 random
+	// bytes, the same for all caches that share the Tier. With another one a cache neither
+	// finds what these have put nor hears of what they revoke, but everything at once.
+	// Without Tier it has no effect.
+	Secret []byte
+
+	// Codec turns verdicts into bytes for the Tier. Zero is JSON. Without Tier it has no
+	// effect.
+	Codec Codec[V]
+
+	// Tags returns what a verdict can be revoked by, such as its user and its organisation,
+	// see [Cache.RevokeTag]. It must be quick and safe for concurrent use, and runs on the
+	// goroutines of loads, of RevokeTag, and of the one that follows the Tier. Nil means
+	// that there are no tags.
+	Tags func(V) []string
+
 	// OnEvent is told what happens other than hits, for logs and metrics. It is called
 	// outside all locks, on the goroutine that [Kind] names. It should not panic; if it
 	// does, that is dropped, for it must not cost a verdict. Nil means nobody is told.
@@ -111,6 +135,13 @@ func (c Config[C, V]) resolve() Config[C, V] {
 	c.Reserved = max(0, orDefault(c.Reserved, defaultReserved(c.MaxLoads)))
 	c.LoadTimeout = orDefault(c.LoadTimeout, defaultLoadTimeout)
 	c.check()
+	if c.Tier != nil {
+		var err error
+		c.Codec, err = c.Codec.resolve()
+		if err != nil {
+			panic("ttlcache: New: " + err.Error())
+		}
+	}
 	if c.Denied == nil {
 		c.Denied = func(error) bool { return false }
 	}
@@ -136,6 +167,7 @@ func (c Config[C, V]) check() {
 	need(c.Refresh < 1, "Config.Refresh is %v, not below 1", c.Refresh)
 	need(c.MaxEntries > 0, "Config.MaxEntries is %d, below zero", c.MaxEntries)
 	need(c.MaxDenied > 0, "Config.MaxDenied is %d, below zero", c.MaxDenied)
+	need(c.Tier == nil || len(c.Secret) >= minSecret, "Config.Secret has %d bytes, not at least %d as a Tier needs", len(c.Secret), minSecret)
 	need(c.Reserved < c.MaxLoads, "Config.Reserved is %d, not below MaxLoads, which is %d", c.Reserved, c.MaxLoads)
 }
 

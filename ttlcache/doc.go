@@ -55,19 +55,31 @@
 //
 // After [Cache.Revoke], [Cache.RevokeFunc] or [Cache.Clear] has returned, no verdict
 // is handed out or kept that was asked for before. A load in flight whose answer is
-// concerned asks again. All of that holds within the process: other replicas must
-// be told by the application.
+// concerned asks again. All of that holds within the process, and with a [Tier] for
+// the caches of other processes that share it.
+//
+// # Several replicas
+//
+// The caches of several replicas share a [Tier], such as Redis by the module
+// contrib/redistier: set [Config.Tier] and [Config.Secret]. Positive verdicts are looked up
+// there before the load, so a restart is no cold cache. Revocations and denials of known
+// credentials go through its log to all replicas, usually within milliseconds and at most
+// within [MaxLag], and [Cache.RevokeTag] ends all sessions of a user. A cache that is cut
+// off for so long asks again for what it had from there; what it has asked for itself is
+// as without a tier, and a revocation elsewhere ends that when the log is back. A tier that
+// is slow or away costs 50 ms at first, then nothing.
 //
 // # Credentials
 //
 // The cache keeps no credential. Its keys are HMAC-SHA256 under a random secret of
-// each cache, so neither a heap dump nor a crafted credential helps an attacker.
+// each cache, or one made of [Config.Secret], so neither a heap dump nor a crafted credential helps an attacker.
 // What the load and its caller keep is theirs.
 //
 // # Concurrency
 //
 // All methods may be called from any number of goroutines. Callbacks run outside
-// all locks. A cache has no goroutine while nothing is loading, and needs no Close.
+// all locks. A cache has no goroutine while nothing is loading, and needs no Close, unless
+// it has a [Tier]: then it follows the log of that until [Cache.Close].
 //
 // # Expected behaviour of callers
 //

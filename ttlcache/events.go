@@ -11,20 +11,21 @@ type Kind uint8
 // The kinds of events. A load's events come on the goroutine of the load, or on one of
 // their own if its time is over, once its result is known to whoever waits for it.
 const (
-	Loaded   Kind = iota + 1 // Loaded: a load gave a positive verdict.
-	Denied                   // Denied: a load gave a denial, Err.
-	Failed                   // Failed: a load ended without a verdict, but with Err.
-	Shed                     // Shed: a load was not admitted, on the goroutine of a Get.
-	Stale                    // Stale: a Get was answered with an expired verdict because of Err, on its goroutine.
-	Revoked                  // Revoked: a verdict was revoked, on the goroutine of Revoke or RevokeFunc.
-	Evicted                  // Evicted: a positive verdict had to go for another, on the goroutine of the load or the Put.
-	Panicked                 // Panicked: a load panicked; Err is a *PanicError.
+	Loaded     Kind = iota + 1 // Loaded: a load gave a positive verdict.
+	Denied                     // Denied: a load gave a denial, Err.
+	Failed                     // Failed: a load ended without a verdict, but with Err.
+	Shed                       // Shed: a load was not admitted, on the goroutine of a Get.
+	Stale                      // Stale: a Get was answered with an expired verdict because of Err, on its goroutine.
+	Revoked                    // Revoked: a verdict was revoked, on the goroutine of Revoke or RevokeFunc.
+	Evicted                    // Evicted: a positive verdict had to go for another, on the goroutine of the load or the Put.
+	Panicked                   // Panicked: a load panicked; Err is a *PanicError.
+	TierFailed                 // TierFailed: the Tier failed, or what it keeps is of no use, on any goroutine of the cache.
 )
 
 // String returns the name in lower case.
 func (k Kind) String() string {
-	names := [...]string{"loaded", "denied", "failed", "shed", "stale", "revoked", "evicted", "panicked"}
-	if k < Loaded || k > Panicked {
+	names := [...]string{"loaded", "denied", "failed", "shed", "stale", "revoked", "evicted", "panicked", "tier failed"}
+	if k < Loaded || k > TierFailed {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
 	return names[k-Loaded]

@@ -85,7 +85,7 @@ func TestEvents(t *testing.T) {
 			<-g.done
 		}
 		require.Equal(t, "Kind(0)", ttlcache.Kind(0).String())
-		require.Equal(t, "Kind(9)", ttlcache.Kind(9).String())
+		require.Equal(t, "Kind(10)", ttlcache.Kind(10).String())
 	})
 }
 

@@ -4,21 +4,34 @@ package ttlcache
 type question struct {
 	moment uint64  // orders it among the revocations; zero if only at is known
 	at     instant // the life of the verdict counts from here
+	sealed bool    // it came through the tier, and its place in the log is known
 }
 
 // A fence is a revocation: answers to earlier questions do not pass.
 type fence struct {
 	moment uint64
 	at     instant
+	log    bool // of the tier, which says more about what came through the tier than times do
 }
 
 // stops reports whether q was asked before the revocation. Of what happened at the
 // same instant the order is unknown without moments, so nothing passes.
 func (f fence) stops(q question) bool {
+	return f.follows(q) && !(f.log && q.sealed)
+}
+
+// follows reports whether the revocation may be later than q.
+func (f fence) follows(q question) bool {
 	if q.moment != 0 {
 		return q.moment < f.moment
 	}
 	return f.moment != 0 && q.at <= f.at
+}
+
+// with returns f instead of itself and an earlier fence.
+func (f fence) with(earlier fence) fence {
+	f.log = f.log && (earlier.log || earlier.moment == 0)
+	return f
 }
 
 // A run is what must be known about a credential while loads of it run. It is no matter
@@ -89,8 +102,8 @@ func (p *predicates[V]) stop(q question, v V) bool {
 	if p.all.stops(q) {
 		return true
 	}
-	for i := len(p.list) - 1; i >= 0 && p.list[i].stops(q); i-- {
-		if p.list[i].match(v) {
+	for i := len(p.list) - 1; i >= 0 && p.list[i].follows(q); i-- {
+		if p.list[i].stops(q) && p.list[i].match(v) {
 			return true
 		}
 	}
@@ -102,7 +115,11 @@ func (p *predicates[V]) with(more predicate[V]) *predicates[V] {
 	all, list := p.all, p.list
 	if len(list) >= maxPredicates {
 		half := len(list) / 2
-		all, list = list[half-1].fence, list[half:]
+		last := list[half-1].fence.with(all)
+		for _, old := range list[:half] {
+			last = last.with(old.fence)
+		}
+		all, list = last, list[half:]
 	}
 	return &predicates[V]{all, append(list[:len(list):len(list)], more)}
 }

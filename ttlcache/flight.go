@@ -18,9 +18,12 @@ type flight[V any] struct {
 	background bool          // nobody needs to wait
 	began      time.Time     // known to run only
 	left       bool          // as began: its place is free
+	known      bool          // there was a verdict
+	lease      uint64        // of the tier for the answer, or zero
 	done       chan struct{} // closed once result is there
 
 	// The shard's lock guards these.
+	early   bool // the tier is asked first, and the admission does not know of it
 	waiters int
 	settled bool
 	result  result[V]
@@ -66,12 +69,20 @@ func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, n
 	if f != nil {
 		f.waiters++
 		c.counters.joined.Add(1)
-		c.admission.join(&f.ticket, patience(ctx))
+		if f.early {
+			f.joinLocked(patience(ctx))
+		} else {
+			c.admission.join(&f.ticket, patience(ctx))
+		}
 		s.mu.Unlock()
 		return c.wait(ctx, f)
 	}
 	f = c.flight(ctx, cred, s, k)
 	f.waiters = 1
+	if c.share.wanted() {
+		c.askTierUnlock(ctx, f)
+		return c.wait(ctx, f)
+	}
 	if err := c.launchUnlock(ctx, f); err != nil {
 		return c.serve(c.turnAway(f, err))
 	}
@@ -93,6 +104,10 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 	f := c.flight(ctx, cred, s, e.key)
 	f.background = true
 	f.lane = laneRenewal
+	if c.share.wanted() {
+		c.askTierUnlock(context.WithoutCancel(ctx), f)
+		return
+	}
 	if c.launchUnlock(context.WithoutCancel(ctx), f) == nil {
 		c.counters.refreshed.Add(1)
 		return
@@ -104,7 +119,7 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 func (c *Cache[C, V]) flight(ctx context.Context, cred C, s *shard[V], k digest) *flight[V] {
 	f := &flight[V]{key: k, shard: s, done: make(chan struct{})}
 	f.lane = laneStranger
-	if s.verdicts.get(&k) != nil {
+	if f.known = s.verdicts.get(&k) != nil; f.known {
 		f.lane = laneKnown
 	}
 	f.begin = func() { go c.run(f) }
@@ -230,6 +245,7 @@ func (c *Cache[C, V]) ask(f *flight[V]) {
 			err = a.err
 			break
 		}
+		c.offer(f, q, a)
 		if c.publish(f, q, a) {
 			return
 		}

@@ -54,7 +54,7 @@ func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r r
 func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 	c.forgetLocked(s, k)
 	if r := s.running[k]; r.loads > 1 { // one that is late may still say what was true before
-		r.fence = c.fence()
+		r.fence = c.fence(false)
 	}
 	s.bars.raise(&k, q.at) // at the same instant a Put wins
 	now, expires := c.now(), q.at.add(max(0, c.config.DenyTTL))
@@ -67,7 +67,7 @@ func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 // recallLocked returns the verdict on k that is in memory, if there is one.
 func (c *Cache[C, V]) recallLocked(s *shard[V], k digest) (r result[V], ok bool) {
 	now := c.now()
-	if e := s.verdicts.get(&k); e != nil && now < e.expires {
+	if e := s.verdicts.get(&k); e != nil && c.fresh(e, now) {
 		e.touch()
 		return result[V]{v: e.value}, true
 	}
@@ -109,7 +109,7 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 func (c *Cache[C, V]) fallbackLocked(s *shard[V], k digest, err error) result[V] {
 	now, e := c.now(), s.verdicts.get(&k)
 	switch {
-	case e == nil || now >= e.dead:
+	case e == nil || now >= e.dead || e.shared && !c.share.alive(now):
 		return result[V]{err: err}
 	case now >= e.expires:
 		return result[V]{v: e.value, stale: err}

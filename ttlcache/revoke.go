@@ -9,19 +9,36 @@ import (
 // that was still served, be it a denial. When it returns, no Get and no [Cache.Put]
 // hands out or keeps a verdict on cred that was asked for before: a load in flight
 // asks again.
+//
+// With a [Tier] the other caches are told as well. Revoke waits for that 50 ms at most,
+// and goes on trying; [Cache.RevokeContext] returns the error.
 func (c *Cache[C, V]) Revoke(cred C) bool {
 	k, ok := c.digest(cred)
 	if !ok {
 		return false
 	}
+	served := c.revokeKey(k, false)
+	c.spreadSoon(Revocation{Keys: [][32]byte{k}})
+	return served
+}
+
+// revokeKey is Revoke without the others, or what it means here that the log says so: then
+// a denial stays, since the others write down theirs.
+func (c *Cache[C, V]) revokeKey(k digest, log bool) bool {
 	s := c.shard(&k)
 	s.mu.Lock()
-	f := c.fence()
+	f := c.fence(log)
 	if r := s.running[k]; r != nil {
 		r.fence = f
 	}
-	s.bars.raise(&k, f.at+1) // the order within an instant is unknown
-	e, d := c.forgetLocked(s, k), c.denials.remove(k)
+	e := c.forgetLocked(s, k)
+	var d *entry[error]
+	if log {
+		s.told.raise(&k, f.at+1)
+	} else {
+		s.bars.raise(&k, f.at+1) // the order within an instant is unknown
+		d = c.denials.remove(k)
+	}
 	s.mu.Unlock()
 	if e != nil && f.at < e.dead || d != nil && f.at < d.dead {
 		c.revoked(1)
@@ -35,48 +52,61 @@ func (c *Cache[C, V]) Revoke(cred C) bool {
 // Revoke gives: loads in flight are judged on their answers, and those reported ask
 // again. So match is called on their goroutines as well, and later on; it must be
 // safe for that, must not change, and must not panic. A match that is nil panics.
+//
+// With a [Tier] the credentials that it ends here are revoked in the other caches too.
+// What only those know is not: [Cache.RevokeTag] reaches that.
 func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 	if match == nil {
 		panic("ttlcache: RevokeFunc with nil match")
 	}
-	c.revoking.Lock()
-	f := c.fence()
-	c.predicates.Store(c.predicates.Load().with(predicate[V]{f, match}))
-	c.revoking.Unlock()
-	n := 0
-	for i := range c.shards {
-		n += c.revokeIn(&c.shards[i], match, f.at)
-	}
-	c.revoked(n)
+	keys, n := c.revokeWhere(match, false)
+	c.spreadSoon(Revocation{Keys: keys})
 	return n
 }
 
+// revokeWhere is RevokeFunc without the others. It returns what it has ended, and how
+// much of that was still served.
+func (c *Cache[C, V]) revokeWhere(match func(V) bool, log bool) (keys [][32]byte, n int) {
+	c.revoking.Lock()
+	f := c.fence(log)
+	c.predicates.Store(c.predicates.Load().with(predicate[V]{f, match}))
+	c.revoking.Unlock()
+	for i := range c.shards {
+		some, served := c.revokeIn(&c.shards[i], match, f.at)
+		keys, n = append(keys, some...), n+served
+	}
+	c.revoked(n)
+	return keys, n
+}
+
 // Clear forgets everything, denials and who is known among it, as if everything had
-// been revoked. Neither Stats nor OnEvent count what was there.
+// been revoked; with a [Tier], in all caches that share it. Neither Stats nor OnEvent
+// count what was there.
 func (c *Cache[C, V]) Clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.verdicts.clear()
 		c.config.noteDueLocked(s)
-		s.cleared = c.fence()
+		s.cleared = c.fence(false)
 		s.mu.Unlock()
 	}
 	c.denials.clear() // no earlier answer can add to it any more
+	c.spreadSoon(Revocation{All: true})
 }
 
-func (c *Cache[C, V]) fence() fence {
+func (c *Cache[C, V]) fence(log bool) fence {
 	moment := c.moment.Add(1) // first: what is asked from now on is later in both
-	return fence{moment, c.now()}
+	return fence{moment, c.now(), log}
 }
 
 func (c *Cache[C, V]) question() question {
 	at := c.now()
-	return question{c.moment.Add(1), at}
+	return question{moment: c.moment.Add(1), at: at}
 }
 
 // revokeIn calls match without a lock. What comes in meanwhile has passed the fence.
-func (c *Cache[C, V]) revokeIn(s *shard[V], match func(V) bool, now instant) (n int) {
+func (c *Cache[C, V]) revokeIn(s *shard[V], match func(V) bool, now instant) (keys [][32]byte, n int) {
 	s.mu.RLock()
 	entries := slices.Collect(maps.Values(s.verdicts.entries))
 	s.mu.RUnlock()
@@ -88,12 +118,13 @@ func (c *Cache[C, V]) revokeIn(s *shard[V], match func(V) bool, now instant) (n 
 			continue
 		}
 		s.verdicts.remove(e)
+		keys = append(keys, e.key)
 		if now < e.dead {
 			n++
 		}
 	}
 	c.config.noteDueLocked(s)
-	return n
+	return keys, n
 }
 
 // lockJudged locks s and reports whether v, said in answer to q, was revoked by a

@@ -17,6 +17,7 @@ type entry[T any] struct {
 	key     digest
 	expires instant // not a hit from here on
 	visited atomic.Bool
+	shared  bool // came through the tier
 	value   T
 
 	renew        atomic.Int64 // a hit from here on begins to renew it

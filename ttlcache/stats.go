@@ -15,6 +15,8 @@ type Stats struct {
 	Stale      uint64 // Stale are the Misses answered with an expired verdict, see Config.MaxStale.
 	Refreshed  uint64 // Refreshed loads were begun ahead of time, see Config.Refresh.
 	Revoked    uint64 // Revoked verdicts were still served when Revoke or RevokeFunc ended them.
+	Shared     uint64 // Shared are the Misses and renewals answered by the Tier.
+	TierFailed uint64 // TierFailed counts what the Tier failed to do, and what it kept that was of no use.
 	Evicted    uint64 // Evicted positive verdicts were still served when they had to go for others.
 
 	Loading int // Loading loads are running, those whose time is over and that go on among them.
@@ -24,7 +26,7 @@ type Stats struct {
 }
 
 type counters struct {
-	deniedHits, misses, joined, loads, failed, shed, stale, refreshed, revoked, evicted atomic.Uint64
+	deniedHits, misses, joined, loads, failed, shed, stale, refreshed, revoked, evicted, shared, tierFailed atomic.Uint64
 }
 
 // Stats returns the counts up to now. Each is exact; together they may be of slightly
@@ -42,6 +44,8 @@ func (c *Cache[C, V]) Stats() Stats {
 		Refreshed:  n.refreshed.Load(),
 		Revoked:    n.revoked.Load(),
 		Evicted:    n.evicted.Load(),
+		Shared:     n.shared.Load(),
+		TierFailed: n.tierFailed.Load(),
 		Entries:    c.Len(),
 		Denied:     c.denials.len(),
 	}
