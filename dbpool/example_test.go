@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/connhygiene/connhygiene/backoff"
@@ -383,4 +384,40 @@ func ExampleAdvice() {
 		}
 	}
 	// Output: MaxIdle = 32
+}
+
+// How a driver is made to dial so that silent deaths are noticed: here pgx's, or rather
+// what its configuration has.
+func ExampleDialer() {
+	var cfg struct { // cfg, err := pgx.ParseConfig(dsn)
+		DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+	}
+	cfg.DialFunc = dbpool.Dialer()
+	// db, err := dbpool.Open(stdlib.GetConnector(*cfg), dbpool.Server(20))
+
+	l, err := net.Listen("tcp", "127.0.0.1:0") // stands for the server
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close()
+	conn, err := cfg.DialFunc(context.Background(), "tcp", l.Addr().String())
+	fmt.Println(err)
+	fmt.Println(conn.Close())
+	// Output:
+	// <nil>
+	// <nil>
+}
+
+// For lib/pq, whose queries wait beyond their deadlines for a server that is silent, and
+// through a tunnel.
+func ExampleTCP() {
+	srv := new(dbpooltest.Server)
+	dial := dbpool.TCP{UserTimeout: 5 * time.Second, Dial: srv.Dial}.Dialer()
+	conn, err := dial(context.Background(), "tcp", "db.example.com:5432")
+	fmt.Println(err)
+	fmt.Println(conn.Close())
+	// Output:
+	// <nil>
+	// <nil>
 }
