@@ -13,12 +13,14 @@ import (
 // from any number of goroutines.
 type Cache[C, V any] struct {
 	config    Config[C, V] // resolved
+	reserved  int          // of the configuration, as it was given
 	load      func(context.Context, C) (V, error)
 	base      time.Time
 	hasher    *hasher
 	shards    []shard[V]
 	denials   denials
 	admission admission
+	sweeper   *sweeper
 	counters  counters
 	moment    atomic.Uint64 // orders questions and revocations, also those of one instant
 
@@ -34,6 +36,7 @@ type shard[V any] struct {
 	due      atomic.Int64  // the instant at which the oldest verdict is to be asked for again
 	mu       sync.RWMutex  // guards the fields below
 	verdicts sieve[V]
+	past     sieve[struct{}]       // known credentials whose verdict is gone; within the budget of verdicts
 	flights  map[digest]*flight[V] // loads that may still be joined
 	running  map[digest]*run
 	cleared  fence // the last Clear
@@ -49,17 +52,20 @@ type shard[V any] struct {
 // not strings.
 func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Cache[C, V] {
 	if load == nil {
-		panic("ttlcache: New with nil load")
+		panic("ttlcache: New with nil load; a cache that only Put fills has NoLoad")
 	}
+	ends, reserved := c.Expires != nil, c.Reserved
 	c = c.resolve()
 	budgets := shares(c.MaxEntries)
 	cache := &Cache[C, V]{
-		config:  c,
-		load:    load,
-		base:    time.Now(),
-		hasher:  newHasher(),
-		shards:  make([]shard[V], len(budgets)),
-		denials: newDenials(c.MaxDenied),
+		config:   c,
+		reserved: reserved,
+		load:     load,
+		base:     time.Now(),
+		hasher:   newHasher(),
+		shards:   make([]shard[V], len(budgets)),
+		denials:  newDenials(c.MaxDenied),
+		sweeper:  newSweeper(ends, c.TTL),
 		admission: admission{
 			slots:   c.MaxLoads,
 			queue:   c.MaxQueue,
@@ -72,6 +78,7 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 	for i, n := range budgets {
 		s := &cache.shards[i]
 		s.verdicts, s.flights, s.running = newSieve[V](n), make(map[digest]*flight[V]), make(map[digest]*run)
+		s.past = newSieve[struct{}](n)
 		s.bars = bars{max: allBars / len(budgets), all: instant(math.MinInt64)}
 		s.told = s.bars
 		c.noteDueLocked(s)
@@ -83,6 +90,22 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 		cache.share.begin(cache.follow)
 	}
 	return cache
+}
+
+// NoLoad is the load of a cache that only [Cache.Put] fills, which is then read with
+// [Cache.Peek]: middleware that asks by itself. A Get that finds nothing returns
+// [ErrNoLoad].
+//
+//	cache := ttlcache.New(ttlcache.NoLoad, ttlcache.Config[string, User]{TTL: time.Minute})
+func NoLoad[C, V any](context.Context, C) (v V, err error) { return v, ErrNoLoad }
+
+// SetMaxLoads replaces [Config.MaxLoads], and means by n what that does: zero is 32, below
+// zero no limit. Loads that run go on, so a lower limit holds once enough of them have ended;
+// with a higher one, loads that wait begin at once. Reserved changes with it: it stays
+// a quarter of MaxLoads if that was its default, and below MaxLoads in any case.
+func (c *Cache[C, V]) SetMaxLoads(n int) {
+	n = limit(orDefault(n, defaultMaxLoads))
+	c.admission.resize(n, min(reservedOf(c.reserved, n), n-1)).tell()
 }
 
 // Get returns what the authenticator says about cred, from memory or by a load,
@@ -144,11 +167,9 @@ func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 		s.mu.Unlock()
 		return false
 	}
-	stored, evicted := c.storeLocked(s, k, q, v, end)
+	stored, victim := c.storeLocked(s, k, q, v, end)
 	s.mu.Unlock()
-	if evicted {
-		c.tell(Event{Kind: Evicted})
-	}
+	c.evicted(victim)
 	return stored
 }
 
@@ -183,7 +204,24 @@ func (s *shard[V]) lookup(k *digest) *entry[V] {
 func (s *shard[V]) len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.verdicts.len()
+	return s.lenLocked()
+}
+
+func (s *shard[V]) lenLocked() int { return s.verdicts.len() + s.past.len() }
+
+// knowsLocked reports whether k had a positive verdict before.
+func (s *shard[V]) knowsLocked(k *digest) bool {
+	return s.verdicts.get(k) != nil || s.past.get(k) != nil
+}
+
+// roomLocked makes room for a verdict on k, at the cost of a credential whose own is gone.
+func (s *shard[V]) roomLocked(k *digest) {
+	if e := s.past.get(k); e != nil {
+		s.past.remove(e)
+	}
+	if s.past.oldest != nil && s.verdicts.get(k) == nil && s.lenLocked() >= s.verdicts.max {
+		s.past.remove(s.past.oldest)
+	}
 }
 
 // supersededLocked reports whether something is known that was asked after q. At the
@@ -201,13 +239,13 @@ func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
 }
 
 // storeLocked remembers v instead of what was known, unless it has expired, and
-// reports whether another had to go that was still served.
-func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored, evicted bool) {
+// returns the one that had to go for it although it was still served, if any.
+func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored bool, victim *entry[V]) {
 	c.denials.remove(k)
 	e := c.entry(k, q, v, end)
 	if e.expires <= e.asked || c.now() >= e.dead {
 		c.forgetLocked(s, k)
-		return false, false
+		return false, nil
 	}
 	return true, c.putLocked(s, e)
 }
@@ -226,16 +264,19 @@ func (c *Cache[C, V]) entry(k digest, q question, v V, end instant) *entry[V] {
 	return e
 }
 
-// putLocked keeps e, and reports whether another had to go that was still served.
-func (c *Cache[C, V]) putLocked(s *shard[V], e *entry[V]) (evicted bool) {
+// putLocked keeps e, and returns the verdict that had to go for it although it was still
+// served, if any.
+func (c *Cache[C, V]) putLocked(s *shard[V], e *entry[V]) (victim *entry[V]) {
 	now := c.now()
-	victim := s.verdicts.put(e, now)
+	s.roomLocked(&e.key)
+	victim = s.verdicts.put(e, now)
 	c.config.noteDueLocked(s)
-	if victim == nil || now >= victim.dead { // nobody misses the dead
-		return false
+	c.sweepAfter(e.dead)
+	if victim == nil || now >= victim.dead {
+		return nil
 	}
 	c.counters.evicted.Add(1)
-	return true
+	return victim
 }
 
 // fresh reports whether e is served as it is. What came through the tier is served only
@@ -244,13 +285,24 @@ func (c *Cache[C, V]) fresh(e *entry[V], now instant) bool {
 	return now < e.expires && (!e.shared || c.share.alive(now))
 }
 
-// forgetLocked removes the positive verdict on k and returns it, or nil.
+// evicted tells that a verdict has gone for another, if one has.
+func (c *Cache[C, V]) evicted(e *entry[V]) {
+	if e != nil {
+		c.tell(Event{Kind: Evicted, Key: e.key.name()})
+	}
+}
+
+// forgetLocked removes the positive verdict on k and returns it, or nil. The credential is
+// known no longer.
 func (c *Cache[C, V]) forgetLocked(s *shard[V], k digest) *entry[V] {
 	e := s.verdicts.get(&k)
 	if e != nil {
 		s.verdicts.remove(e)
-		c.config.noteDueLocked(s)
 	}
+	if e := s.past.get(&k); e != nil {
+		s.past.remove(e)
+	}
+	c.config.noteDueLocked(s)
 	return e
 }
 
@@ -259,7 +311,9 @@ func (c *Cache[C, V]) forgetLocked(s *shard[V], k digest) *entry[V] {
 // themselves: those need not be asked for again.
 func (c Config[C, V]) noteDueLocked(s *shard[V]) {
 	due := distantFuture
-	if e := s.verdicts.oldest; e != nil {
+	if s.past.oldest != nil {
+		due = 0
+	} else if e := s.verdicts.oldest; e != nil {
 		due = e.expires
 		if c.Refresh > 0 {
 			due = instant(e.renew.Load())

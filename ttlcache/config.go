@@ -51,6 +51,12 @@ type Config[C, V any] struct {
 	// serve none. It needs Denied: without it a denial would look like a failure.
 	MaxStale time.Duration
 
+	// StaleAfter is how long a caller waits for a credential that has a verdict which
+	// MaxStale allows to serve: then it gets that, and the load goes on. Without it, callers
+	// wait for LoadTimeout if the authenticator hangs, which is the commonest outage. Zero and
+	// less make them wait. It needs MaxStale.
+	StaleAfter time.Duration
+
 	// Refresh is the share of a verdict's life after which a hit renews it in the
 	// background. Zero and less renew nothing ahead of time; with 1 and more New panics.
 	Refresh float64
@@ -132,7 +138,7 @@ func (c Config[C, V]) resolve() Config[C, V] {
 	c.MaxDenied = orDefault(c.MaxDenied, defaultMaxDenied)
 	c.MaxLoads = limit(orDefault(c.MaxLoads, defaultMaxLoads))
 	c.MaxQueue = limit(orDefault(c.MaxQueue, defaultMaxQueue))
-	c.Reserved = max(0, orDefault(c.Reserved, defaultReserved(c.MaxLoads)))
+	c.Reserved = reservedOf(c.Reserved, c.MaxLoads)
 	c.LoadTimeout = orDefault(c.LoadTimeout, defaultLoadTimeout)
 	c.check()
 	if c.Tier != nil {
@@ -164,6 +170,7 @@ func (c Config[C, V]) check() {
 	need(c.Key != nil, "Config.Key is nil and the kind of %v is not string", reflect.TypeFor[C]())
 	need(c.Jitter <= 1, "Config.Jitter is %v, not at most 1", c.Jitter)
 	need(c.MaxStale <= 0 || c.Denied != nil, "Config.MaxStale is set without Config.Denied")
+	need(c.StaleAfter <= 0 || c.MaxStale > 0, "Config.StaleAfter is set without Config.MaxStale")
 	need(c.Refresh < 1, "Config.Refresh is %v, not below 1", c.Refresh)
 	need(c.MaxEntries > 0, "Config.MaxEntries is %d, below zero", c.MaxEntries)
 	need(c.MaxDenied > 0, "Config.MaxDenied is %d, below zero", c.MaxDenied)
@@ -195,9 +202,10 @@ func limit(n int) int {
 	return n
 }
 
-func defaultReserved(maxLoads int) int {
-	if maxLoads == math.MaxInt {
+// reservedOf resolves Config.Reserved.
+func reservedOf(reserved, maxLoads int) int {
+	if maxLoads == math.MaxInt && reserved == 0 {
 		return 0
 	}
-	return maxLoads / reservedShare
+	return max(0, orDefault(reserved, maxLoads/reservedShare))
 }

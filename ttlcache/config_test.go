@@ -18,6 +18,7 @@ func TestNewPanicsOnContradictions(t *testing.T) {
 		"MaxEntries": {MaxEntries: -1},
 		"MaxDenied":  {MaxDenied: -1},
 		"MaxStale":   {MaxStale: 1},
+		"StaleAfter": {StaleAfter: 1, Denied: isBad},
 		"Refresh":    {Refresh: 1},
 		"Jitter":     {Jitter: 1.1},
 		"Reserved":   {MaxLoads: 8, Reserved: 8},

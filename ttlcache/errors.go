@@ -21,8 +21,15 @@ var (
 	// everybody would be a hole.
 	ErrNoKey = errors.New("ttlcache: Key wrote nothing")
 
-	errTimeout = errors.New("ttlcache: the load took longer than LoadTimeout")
-	errGoexit  = errors.New("ttlcache: the load ended its goroutine")
+	// ErrLoadTimeout is in the errors of Get if the load did not end within
+	// [Config.LoadTimeout], beside [context.DeadlineExceeded]: so it was not the caller's
+	// own deadline. It is no verdict.
+	ErrLoadTimeout = errors.New("ttlcache: the load took longer than LoadTimeout")
+
+	// ErrNoLoad is the error of [NoLoad]. It is no verdict.
+	ErrNoLoad = errors.New("ttlcache: not in memory, and there is no load")
+
+	errGoexit = errors.New("ttlcache: the load ended its goroutine")
 )
 
 // A PanicError is returned by Get if the load panicked, or a callback that judges

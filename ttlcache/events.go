@@ -35,9 +35,14 @@ func (k Kind) String() string {
 // into its error.
 type Event struct {
 	Kind Kind          // Kind says what happened.
+	Key  [8]byte       // Key is the beginning of the digest of the credential: it tells credentials apart, and nothing about them.
 	Err  error         // Err is the reason, or nil.
 	Took time.Duration // Took is how long the load ran, its wait for a turn not counted; zero without one.
+	Age  time.Duration // Age is how long ago the verdict that was served was asked for, if Kind is Stale.
 }
+
+// name is what events call the credential.
+func (k *digest) name() [8]byte { return [8]byte(k[:8]) }
 
 // tell does without an observer that panics: a metric must not cost a verdict.
 func (c *Cache[C, V]) tell(e Event) {

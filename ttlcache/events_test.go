@@ -167,3 +167,35 @@ func TestOnEventThatPanics(t *testing.T) {
 		require.Zero(t, fine.Waiting)
 	})
 }
+
+// An event says which credential it is about, without saying what that is.
+func TestEventsNameTheirCredential(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex // events come on several goroutines
+		keys := map[ttlcache.Kind]map[[8]byte]bool{}
+		seen := observed(t, func(_ *ttlcache.Cache[string, string], e ttlcache.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if keys[e.Kind] == nil {
+				keys[e.Kind] = map[[8]byte]bool{}
+			}
+			keys[e.Kind][e.Key] = true
+		})
+		require.NotZero(t, seen.Loads)
+		all := map[[8]byte]bool{}
+		for k := ttlcache.Loaded; k <= ttlcache.Panicked; k++ {
+			require.NotEmpty(t, keys[k], k)
+			for key := range keys[k] {
+				require.NotZero(t, key, k)
+				all[key] = true
+			}
+		}
+		require.Len(t, keys[ttlcache.Loaded], 2, "agent and other")
+		require.Len(t, keys[ttlcache.Denied], 1)
+		require.Len(t, all, 8, "of eight credentials")
+		for key := range keys[ttlcache.Stale] {
+			require.True(t, keys[ttlcache.Loaded][key])
+			require.True(t, keys[ttlcache.Revoked][key])
+		}
+	})
+}

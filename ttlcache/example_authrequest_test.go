@@ -70,29 +70,23 @@ func newAuthRequest() authRequest {
 
 // ServeHTTP implements [http.Handler].
 func (a authRequest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	user, err := a.cache.Get(r.Context(), token)
-	switch {
-	case err == nil:
-		w.Header().Set("X-User", user)
-		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, errWrongToken):
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || token == "" { // there is nothing to ask about
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	user, err := a.cache.Get(r.Context(), token)
+	code, wait := a.cache.Status(err)
+	switch code {
+	case http.StatusOK:
+		w.Header().Set("X-User", user)
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	default: // no verdict: never 401, or clients throw good tokens away
-		w.Header().Set("Retry-After", retryAfterSeconds(err))
-		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
-}
-
-// retryAfterSeconds is when to come back: what an overload says, or a second.
-func retryAfterSeconds(err error) string {
-	wait := time.Second
-	var hint interface{ RetryAfter() time.Duration }
-	if errors.As(err, &hint) {
-		wait = hint.RetryAfter()
-	}
-	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
+	w.WriteHeader(code)
 }
 
 // The endpoint behind nginx's auth_request.
@@ -106,7 +100,7 @@ func Example_authRequest() {
 		fmt.Printf("%d %q %q\n", w.Code, w.Header().Get("X-User"), w.Header().Get("Retry-After"))
 	}
 	// Output:
-	// 204 "ada" ""
+	// 200 "ada" ""
 	// 401 "" ""
 	// 503 "" "1"
 }

@@ -104,19 +104,60 @@ func ExampleCache_Get() {
 		TTL:    time.Minute,
 		Denied: func(err error) bool { return errors.Is(err, errUnknown) },
 	})
-	status := func(token string) int {
+	fmt.Println(cache.Get(context.Background(), "t0k3n"))
+	fmt.Println(cache.Get(context.Background(), "guess"))
+	// Output:
+	// ada <nil>
+	//  unknown token
+}
+
+func ExampleCache_Status() {
+	cache := ttlcache.New(whoIs, ttlcache.Config[string, string]{
+		TTL:    time.Minute,
+		Denied: func(err error) bool { return errors.Is(err, errUnknown) },
+	})
+	for _, token := range []string{"t0k3n", "guess"} {
 		_, err := cache.Get(context.Background(), token)
-		switch {
-		case err == nil:
-			return 200
-		case errors.Is(err, errUnknown): // what Denied says
-			return 401
-		default: // overloaded, away, out of time: it may be a good token
-			return 503
-		}
+		fmt.Println(cache.Status(err))
 	}
-	fmt.Println(status("t0k3n"), status("guess"))
-	// Output: 200 401
+	fmt.Println(cache.Status(ttlcache.ErrOverloaded))
+	// Output:
+	// 200 0s
+	// 401 0s
+	// 503 1s
+}
+
+// Middleware that asks by itself fills a cache that has no load.
+func ExampleNoLoad() {
+	cache := ttlcache.New(ttlcache.NoLoad, ttlcache.Config[string, string]{TTL: time.Minute})
+	asked := time.Now()
+	_, known := cache.Peek("t0k3n")
+	if !known {
+		cache.Put("t0k3n", "ada", asked)
+	}
+	fmt.Println(cache.Peek("t0k3n"))
+	// Output: ada true
+}
+
+// The roles of a user have changed: the next Get asks again.
+func ExampleCache_Expire() {
+	cache := ttlcache.New(whoIs, ttlcache.Config[string, string]{TTL: time.Minute})
+	_, _ = cache.Get(context.Background(), "t0k3n")
+	fmt.Println(cache.Expire(func(user string) bool { return user == "ada" }))
+	fmt.Println(cache.Peek("t0k3n"))
+	fmt.Println(cache.Get(context.Background(), "t0k3n"))
+	// Output:
+	// 1
+	//  false
+	// ada <nil>
+}
+
+// Three replicas share a provider that answers 30 at once; then one of them dies.
+func ExampleCache_SetMaxLoads() {
+	cache := ttlcache.New(whoIs, ttlcache.Config[string, string]{TTL: time.Minute, MaxLoads: 30 / 3})
+	cache.SetMaxLoads(30 / 2)
+	fmt.Println(cache.Get(context.Background(), "t0k3n"))
+	// Output: ada <nil>
 }
 
 func ExampleCache_Peek() {

@@ -2,6 +2,7 @@ package ttlcache
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"time"
 )
@@ -35,6 +36,7 @@ type result[V any] struct {
 	v     V
 	err   error
 	stale error
+	age   time.Duration // of a stale verdict, since it was asked for
 }
 
 // An answer is what a load said.
@@ -65,28 +67,29 @@ func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, n
 		return r.v, r.err
 	}
 	c.counters.misses.Add(1)
+	if r, ok := c.heldOffLocked(s, k); ok {
+		s.mu.Unlock()
+		return c.serve(&k, r)
+	}
+	_, stale := c.staleLocked(s.verdicts.get(&k), now, nil)
 	f := s.flights[k]
 	if f != nil {
 		f.waiters++
 		c.counters.joined.Add(1)
-		if f.early {
-			f.joinLocked(patience(ctx))
-		} else {
-			c.admission.join(&f.ticket, patience(ctx))
-		}
+		c.joinLocked(f, patience(ctx))
 		s.mu.Unlock()
-		return c.wait(ctx, f)
+		return c.wait(ctx, f, stale)
 	}
 	f = c.flight(ctx, cred, s, k)
 	f.waiters = 1
 	if c.share.wanted() {
 		c.askTierUnlock(ctx, f)
-		return c.wait(ctx, f)
+		return c.wait(ctx, f, stale)
 	}
 	if err := c.launchUnlock(ctx, f); err != nil {
-		return c.serve(c.turnAway(f, err))
+		return c.serve(&k, c.turnAway(f, err))
 	}
-	return c.wait(ctx, f)
+	return c.wait(ctx, f, stale)
 }
 
 // refresh renews e in the background, if that is due and no other Get does. If it
@@ -119,14 +122,14 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 func (c *Cache[C, V]) flight(ctx context.Context, cred C, s *shard[V], k digest) *flight[V] {
 	f := &flight[V]{key: k, shard: s, done: make(chan struct{})}
 	f.lane = laneStranger
-	if f.known = s.verdicts.get(&k) != nil; f.known {
+	if f.known = s.knowsLocked(&k); f.known {
 		f.lane = laneKnown
 	}
 	f.begin = func() { go c.run(f) }
 	f.refuse = func(err error) { c.turnAway(f, err) }
 	ctx = context.WithoutCancel(ctx)
 	if d := c.config.LoadTimeout; d > 0 {
-		f.ctx, f.cancel = context.WithTimeoutCause(ctx, d, errTimeout)
+		f.ctx, f.cancel = context.WithTimeoutCause(ctx, d, ErrLoadTimeout)
 		f.end, _ = f.ctx.Deadline()
 	} else {
 		f.ctx, f.cancel = context.WithCancel(ctx)
@@ -155,23 +158,37 @@ func patience(ctx context.Context) time.Time {
 	return end
 }
 
-// wait returns the result of f, or the end of ctx.
-func (c *Cache[C, V]) wait(ctx context.Context, f *flight[V]) (v V, err error) {
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		if c.abandon(f) {
-			return v, contextError(ctx)
+// wait returns the result of f, or the end of ctx, or what is stale if there is something
+// and f takes long.
+func (c *Cache[C, V]) wait(ctx context.Context, f *flight[V], stale bool) (v V, err error) {
+	var long <-chan time.Time
+	if after := c.config.StaleAfter; after > 0 && stale {
+		timer := time.NewTimer(after)
+		defer timer.Stop()
+		long = timer.C
+	}
+	for {
+		select {
+		case <-f.done:
+			return c.serve(&f.key, f.result)
+		case <-ctx.Done():
+			if c.abandon(f) {
+				return v, contextError(ctx)
+			}
+			return c.serve(&f.key, f.result)
+		case <-long:
+			if r, ok := c.stopWaiting(f); ok {
+				return c.serve(&f.key, r)
+			}
 		}
 	}
-	return c.serve(f.result)
 }
 
 // serve returns r to a caller of Get.
-func (c *Cache[C, V]) serve(r result[V]) (V, error) {
+func (c *Cache[C, V]) serve(k *digest, r result[V]) (V, error) {
 	if r.stale != nil {
 		c.counters.stale.Add(1)
-		c.tell(Event{Kind: Stale, Err: r.stale})
+		c.tell(Event{Kind: Stale, Key: k.name(), Err: r.stale, Age: r.age})
 	}
 	return r.v, r.err
 }
@@ -243,6 +260,9 @@ func (c *Cache[C, V]) ask(f *flight[V]) {
 		a := c.judge(f.load())
 		if a.err != nil && !a.denied {
 			err = a.err
+			if f.ctx.Err() != nil {
+				err = fmt.Errorf("%w: %w", contextError(f.ctx), err)
+			}
 			break
 		}
 		c.offer(f, q, a)
@@ -267,7 +287,7 @@ func (c *Cache[C, V]) leave(f *flight[V]) turns {
 // judge calls what else of the configuration has a say in an answer.
 func (c *Cache[C, V]) judge(v V, err error) answer[V] {
 	if err != nil {
-		return answer[V]{err: err, denied: !ofContext(err) && c.config.Denied(err)}
+		return answer[V]{err: err, denied: c.isDenial(err)}
 	}
 	return answer[V]{v: v, end: c.end(v)}
 }

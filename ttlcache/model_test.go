@@ -31,6 +31,8 @@ type verdict struct {
 	user   byte
 	denied bool
 	asked  time.Time
+	lasts  time.Duration // the last hold-off
+	passes time.Time     // when it ends
 }
 
 func (m *model) fresh(k byte) (verdict, bool) {
@@ -54,11 +56,17 @@ func (m *model) get(k byte, p upstream) (user byte, err error) {
 		}
 		return v.user, nil
 	}
+	v := m.verdicts[k]
+	stale, ok := m.stale(k)
 	switch {
+	case ok && m.now.Before(v.passes):
+		return stale, nil
+	case p.away && ok:
+		v.lasts = max(time.Second, min(2*v.lasts, 15*time.Second))
+		v.passes = m.now.Add(v.lasts)
+		m.verdicts[k] = v
+		return stale, nil
 	case p.away:
-		if user, ok := m.stale(k); ok {
-			return user, nil
-		}
 		return 0, errAway
 	case p.bad[k]:
 		m.verdicts[k] = verdict{denied: true, asked: m.now}

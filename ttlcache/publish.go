@@ -17,37 +17,35 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 		s.mu.Unlock()
 		return false
 	}
-	r, evicted := c.rememberLocked(f, q, a)
+	r, victim := c.rememberLocked(f, q, a)
 	others := c.leave(f)
 	f.settleLocked(r)
 	s.mu.Unlock()
 	others.tell()
-	if evicted {
-		c.tell(Event{Kind: Evicted})
-	}
+	c.evicted(victim)
 	kind := Loaded
 	if a.denied {
 		kind = Denied
 	}
-	c.tell(Event{kind, a.err, time.Since(f.began)})
+	c.tell(Event{Kind: kind, Key: f.key.name(), Err: a.err, Took: time.Since(f.began)})
 	return true
 }
 
 // rememberLocked stores a verdict, unless one that was asked for later is known: then
 // that one is the result.
-func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r result[V], evicted bool) {
+func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r result[V], victim *entry[V]) {
 	if c.supersededLocked(f.shard, f.key, q) {
 		if r, ok := c.recallLocked(f.shard, f.key); ok {
-			return r, false
+			return r, nil
 		}
-		return result[V]{v: a.v, err: a.err}, false
+		return result[V]{v: a.v, err: a.err}, nil
 	}
 	if a.denied {
 		c.denyLocked(f.shard, f.key, q, a.err)
 	} else {
-		_, evicted = c.storeLocked(f.shard, f.key, q, a.v, a.end)
+		_, victim = c.storeLocked(f.shard, f.key, q, a.v, a.end)
 	}
-	return result[V]{v: a.v, err: a.err}, evicted
+	return result[V]{v: a.v, err: a.err}, victim
 }
 
 // denyLocked ends the positive verdict on k, and remembers the denial if it may.
@@ -62,6 +60,7 @@ func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 		return
 	}
 	c.denials.put(&entry[error]{key: k, value: err, asked: q.at, expires: expires, dead: expires}, now)
+	c.sweepAfter(expires)
 }
 
 // recallLocked returns the verdict on k that is in memory, if there is one.
@@ -86,9 +85,10 @@ func (c *Cache[C, V]) fail(f *flight[V], kind Kind, err error, took time.Duratio
 		return
 	}
 	c.counters.failed.Add(1)
+	c.holdOffLocked(s, f.key, err)
 	f.settleLocked(c.fallbackLocked(s, f.key, err))
 	s.mu.Unlock()
-	c.tell(Event{kind, err, took})
+	c.tell(Event{Kind: kind, Key: f.key.name(), Err: err, Took: took})
 }
 
 // turnAway is fail for a load that was not admitted.
@@ -100,7 +100,7 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 	f.settleLocked(r)
 	s.mu.Unlock()
 	f.release()
-	c.tell(Event{Kind: Shed, Err: err})
+	c.tell(Event{Kind: Shed, Key: f.key.name(), Err: err})
 	return r
 }
 
@@ -108,11 +108,11 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 // meanwhile, or the last one if it may be served for some time yet, or err.
 func (c *Cache[C, V]) fallbackLocked(s *shard[V], k digest, err error) result[V] {
 	now, e := c.now(), s.verdicts.get(&k)
-	switch {
-	case e == nil || now >= e.dead || e.shared && !c.share.alive(now):
-		return result[V]{err: err}
-	case now >= e.expires:
-		return result[V]{v: e.value, stale: err}
+	if r, ok := c.staleLocked(e, now, err); ok {
+		return r
 	}
-	return result[V]{v: e.value}
+	if e != nil && c.fresh(e, now) {
+		return result[V]{v: e.value}
+	}
+	return result[V]{err: err}
 }

@@ -41,7 +41,7 @@ func (c *Cache[C, V]) revokeKey(k digest, log bool) bool {
 	}
 	s.mu.Unlock()
 	if e != nil && f.at < e.dead || d != nil && f.at < d.dead {
-		c.revoked(1)
+		c.revoked(k)
 		return true
 	}
 	return false
@@ -59,24 +59,45 @@ func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 	if match == nil {
 		panic("ttlcache: RevokeFunc with nil match")
 	}
-	keys, n := c.revokeWhere(match, false)
+	keys, served := c.endWhere(match, false, false)
+	c.revoked(served...)
 	c.spreadSoon(Revocation{Keys: keys})
-	return n
+	return len(served)
 }
 
-// revokeWhere is RevokeFunc without the others. It returns what it has ended, and how
-// much of that was still served.
-func (c *Cache[C, V]) revokeWhere(match func(V) bool, log bool) (keys [][32]byte, n int) {
+// Expire ends every positive verdict that match reports, and returns how many were still
+// served: the next Get of their credentials asks again. In contrast to RevokeFunc the
+// credentials stay known, so that the whole fleet of a user whose roles have changed does
+// not have to wait behind strangers. MaxStale does not serve what was ended: it is known to
+// be wrong. All that RevokeFunc says about loads in flight, Put, match and the Tier holds
+// here too; Stats and OnEvent do not count what was ended.
+func (c *Cache[C, V]) Expire(match func(V) bool) int {
+	if match == nil {
+		panic("ttlcache: Expire with nil match")
+	}
+	keys, served := c.endWhere(match, false, true)
+	c.spreadSoon(Revocation{Keys: keys})
+	return len(served)
+}
+
+// endWhere is RevokeFunc without the others. It returns what it has ended, and those of
+// them that were still served. The credentials stay known, or not.
+func (c *Cache[C, V]) endWhere(match func(V) bool, log, known bool) (keys [][32]byte, served []digest) {
 	c.revoking.Lock()
 	f := c.fence(log)
 	c.predicates.Store(c.predicates.Load().with(predicate[V]{f, match}))
 	c.revoking.Unlock()
 	for i := range c.shards {
-		some, served := c.revokeIn(&c.shards[i], match, f.at)
-		keys, n = append(keys, some...), n+served
+		k, s := c.endIn(&c.shards[i], match, known, f.at)
+		keys, served = append(keys, k...), append(served, s...)
 	}
-	c.revoked(n)
-	return keys, n
+	return keys, served
+}
+
+// revokeWhere is endWhere for revocations.
+func (c *Cache[C, V]) revokeWhere(match func(V) bool, log bool) {
+	_, served := c.endWhere(match, log, false)
+	c.revoked(served...)
 }
 
 // Clear forgets everything, denials and who is known among it, as if everything had
@@ -87,6 +108,7 @@ func (c *Cache[C, V]) Clear() {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.verdicts.clear()
+		s.past.clear()
 		c.config.noteDueLocked(s)
 		s.cleared = c.fence(false)
 		s.mu.Unlock()
@@ -105,8 +127,8 @@ func (c *Cache[C, V]) question() question {
 	return question{moment: c.moment.Add(1), at: at}
 }
 
-// revokeIn calls match without a lock. What comes in meanwhile has passed the fence.
-func (c *Cache[C, V]) revokeIn(s *shard[V], match func(V) bool, now instant) (keys [][32]byte, n int) {
+// endIn calls match without a lock. What comes in meanwhile has passed the fence.
+func (c *Cache[C, V]) endIn(s *shard[V], match func(V) bool, known bool, now instant) (keys [][32]byte, served []digest) {
 	s.mu.RLock()
 	entries := slices.Collect(maps.Values(s.verdicts.entries))
 	s.mu.RUnlock()
@@ -117,14 +139,18 @@ func (c *Cache[C, V]) revokeIn(s *shard[V], match func(V) bool, now instant) (ke
 		if s.verdicts.get(&e.key) != e {
 			continue
 		}
-		s.verdicts.remove(e)
+		if known {
+			s.endLocked(e)
+		} else {
+			s.verdicts.remove(e)
+		}
 		keys = append(keys, e.key)
 		if now < e.dead {
-			n++
+			served = append(served, e.key)
 		}
 	}
 	c.config.noteDueLocked(s)
-	return keys, n
+	return keys, served
 }
 
 // lockJudged locks s and reports whether v, said in answer to q, was revoked by a

@@ -23,6 +23,7 @@ type entry[T any] struct {
 	renew        atomic.Int64 // a hit from here on begins to renew it
 	asked        instant      // when the question was
 	dead         instant      // not served at all from here on
+	holdoff      *holdoff     // guarded by the lock of the shard
 	newer, older *entry[T]
 }
 

@@ -56,10 +56,10 @@ func (c *Cache[C, V]) Stats() Stats {
 	return s
 }
 
-// revoked counts n verdicts.
-func (c *Cache[C, V]) revoked(n int) {
-	c.counters.revoked.Add(uint64(n))
-	for range n {
-		c.tell(Event{Kind: Revoked})
+// revoked counts and tells verdicts that were revoked.
+func (c *Cache[C, V]) revoked(keys ...digest) {
+	c.counters.revoked.Add(uint64(len(keys)))
+	for i := range keys {
+		c.tell(Event{Kind: Revoked, Key: keys[i].name()})
 	}
 }

@@ -54,9 +54,12 @@ func (c *Cache[C, V]) askTier(f *flight[V]) {
 	}
 }
 
-// joinLocked adds a caller who waits until patient, while the tier is asked.
-func (f *flight[V]) joinLocked(patient time.Time) {
+// joinLocked adds a caller who waits until patient. While the tier is asked, the admission
+// does not know f yet.
+func (c *Cache[C, V]) joinLocked(f *flight[V], patient time.Time) {
 	switch {
+	case !f.early:
+		c.admission.join(&f.ticket, patient)
 	case f.lane == laneRenewal:
 		f.lane, f.patient = laneKnown, patient
 	case patient.IsZero() || !f.patient.IsZero() && patient.After(f.patient):
@@ -147,13 +150,11 @@ func (c *Cache[C, V]) settleShared(f *flight[V], e *entry[V], at uint64) bool {
 		return false
 	}
 	c.denials.remove(e.key)
-	evicted := c.putLocked(s, e)
+	victim := c.putLocked(s, e)
 	f.settleLocked(result[V]{v: e.value})
 	s.mu.Unlock()
 	c.counters.shared.Add(1)
-	if evicted {
-		c.tell(Event{Kind: Evicted})
-	}
+	c.evicted(victim)
 	return true
 }
 
