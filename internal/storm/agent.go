@@ -30,7 +30,7 @@ var (
 
 // agent is one client with one stream.
 type agent struct {
-	token  string
+	id     int
 	loop   loop
 	client *http.Client
 	meter  *meter
@@ -38,6 +38,10 @@ type agent struct {
 	// setWindow obeys a server that announces how long its fleet needs to come
 	// back. Nil ignores what servers announce.
 	setWindow func(time.Duration)
+	// patience is how long the agent waits for the answer to one attempt.
+	patience time.Duration
+	// deaf ignores hints.
+	deaf bool
 	// plain closes the connection of an attempt that failed, as gRPC does.
 	plain bool
 }
@@ -55,7 +59,7 @@ func newPlainAgent(id int, r *run, jitter float64) *agent {
 		}
 		return conn, err
 	}
-	return &agent{token: token(id), loop: l, client: &http.Client{Transport: t}, meter: r.meter, plain: true}
+	return &agent{id: id, loop: l, client: &http.Client{Transport: t}, meter: r.meter, patience: r.config.patience(), plain: true}
 }
 
 // newPoliteAgent is an agent that uses backoff and transport.
@@ -63,16 +67,21 @@ func newPoliteAgent(id int, r *run, b *backoff.Backoff) *agent {
 	t := transport.New(1)
 	t.Proxy = nil
 	t.DialContext = r.place.dial
-	return &agent{
-		token: token(id), loop: b, client: &http.Client{Transport: &transport.Reuse{Base: t}},
-		meter: r.meter, setWindow: b.SetWindow,
+	a := &agent{
+		id: id, loop: b, client: &http.Client{Transport: &transport.Reuse{Base: t}},
+		meter: r.meter, patience: r.config.patience(), deaf: r.config.deaf(id),
 	}
+	if !a.deaf {
+		a.setWindow = b.SetWindow
+	}
+	return a
 }
 
 // token is unique to the agent, so that nothing can be coalesced.
 func token(id int) string { return fmt.Sprintf("agent-%d", id) }
 
-// patience is how long an agent waits for the answer to one attempt. It is longer
+// patience is how long an agent waits for the answer to one attempt, unless the
+// adversity says otherwise. It is longer
 // than the queue of any fleet whose bound is below it; of a larger one, some ask
 // twice. A client that leaves the line earlier needs a server that knows, see
 // listener.Limits.Patience.
@@ -90,7 +99,7 @@ func (a *agent) run(ctx context.Context) {
 func (a *agent) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	impatient := time.AfterFunc(patience, func() { cancel(errImpatient) })
+	impatient := time.AfterFunc(a.patience, func() { cancel(errImpatient) })
 	defer impatient.Stop()
 
 	a.meter.attempted()
@@ -100,17 +109,21 @@ func (a *agent) session(ctx context.Context) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp)
+		return a.refusal(resp)
 	}
 	impatient.Stop()
 	a.loop.Up()
 	a.heed(resp.Header)
-	a.meter.streaming()
-	return a.listen(ctx, resp.Body)
+	a.meter.streaming(a.id)
+	err = a.listen(ctx, resp.Body)
+	if ctx.Err() == nil { // else it is the experiment that has ended
+		a.meter.lost(a.id)
+	}
+	return err
 }
 
 var (
-	errImpatient = errors.New("storm: no answer within a minute")
+	errImpatient = errors.New("storm: no answer within the agent's patience")
 	errLost      = errors.New("storm: stream lost")
 )
 
@@ -119,15 +132,15 @@ func (a *agent) request(ctx context.Context) *http.Request {
 	if err != nil {
 		panic(err) // the URL is a constant
 	}
-	req.Header.Set("Authorization", a.token)
+	req.Header.Set("Authorization", token(a.id))
 	req.Close = a.plain
 	return req
 }
 
 // refusal keeps what the server said about when to come back.
-func refusal(resp *http.Response) error {
+func (a *agent) refusal(resp *http.Response) error {
 	err := fmt.Errorf("storm: %s", resp.Status)
-	if d, ok := transport.RetryAfter(resp.Header); ok {
+	if d, ok := transport.RetryAfter(resp.Header); ok && !a.deaf {
 		return backoff.After(d, err)
 	}
 	return err

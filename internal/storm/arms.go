@@ -81,11 +81,15 @@ func arms() []arm {
 		},
 		{
 			name: "gate", says: "only the server is polite: parked gate, MaxPending, auth cache, sized pool",
-			agent: plainAgent(0.25), pool: authPool, auth: newCachedAuth, limits: pendingLimit, early: true,
+			agent: plainAgent(0.25), pool: authPool, auth: newCachedAuth, limits: patientLimit, early: true,
 		},
 		{
 			name: "pacer", says: "both are polite: the server says when to come back, the clients obey",
 			agent: quickAgent, pool: authPool, auth: newPacedAuth,
+		},
+		{
+			name: "cache", says: "only the auth cache: ttlcache with its defaults before the upstream, and nothing before it",
+			agent: plainAgent(0.25), pool: cachePool, auth: newDefaultAuth,
 		},
 		{
 			name: "window", says: "both are polite: the server announced how long its fleet needs while it was connected",
@@ -127,6 +131,16 @@ func quickAgent(id int, r *run) *agent {
 // pendingLimit measures the server instead of guessing its rate.
 func pendingLimit(c Config) listener.Limits {
 	return listener.Limits{MaxPending: c.InFlight()}
+}
+
+// patientLimit is for agents that all wait in line: it knows when the first of them
+// leave, if any do.
+func patientLimit(c Config) listener.Limits {
+	l := pendingLimit(c)
+	if c.patience() < c.Outage+c.Bound() { // else nobody leaves before it is its turn
+		l.Patience = c.patience()
+	}
+	return l
 }
 
 // guessedRate is a limit without feedback. Patience is the agents', so that the

@@ -56,10 +56,22 @@ func newCachedAuth(c Config, u *upstream) authStep {
 	})}
 }
 
+// newDefaultAuth is the cache as it comes. It has no life of an entry by default, so
+// that is the minute of the others.
+func newDefaultAuth(c Config, u *upstream) authStep {
+	load := func(ctx context.Context, token string) (struct{}, error) {
+		return struct{}{}, u.lookup(ctx, token)
+	}
+	return cachedAuth{deadline: c.Deadline, cache: ttlcache.New(load, ttlcache.Config[string, struct{}]{TTL: time.Minute})}
+}
+
 func (a cachedAuth) check(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, a.deadline)
 	defer cancel()
 	_, err := a.cache.Get(ctx, token)
+	if _, hinted := backoff.Hint(err); err != nil && !hinted {
+		return backoff.After(a.deadline, err) // by then the late verdict is in the cache
+	}
 	return err
 }
 

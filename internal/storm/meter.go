@@ -12,7 +12,7 @@ const BinWidth = 100 * time.Millisecond
 type Bin struct {
 	Attempts int // Attempts is how many agents tried, whether or not there was a server.
 	Arrivals int // Arrivals is how many attempts reached the handler.
-	Back     int // Back is how many agents got their stream.
+	Back     int // Back is how many agents got their stream, less those that lost one they had got.
 }
 
 // meter counts what happens from the moment the server dies.
@@ -22,14 +22,17 @@ type meter struct {
 	connected  int        // first streams, before the server died
 	attempts   int
 	attemptsUp int
-	bins       []Bin           // by the time since died
-	arrivals   int             // attempts that reached the handler, since up
-	timeouts   int             // auth steps that gave up waiting for their lookup
-	back       []time.Duration // since up, in the order of time
-	changed    chan struct{}   // has room for one: an agent got its stream
+	bins       []Bin                 // by the time since died
+	arrivals   int                   // attempts that reached the handler, since up
+	timeouts   int                   // auth steps that gave up waiting for their lookup
+	logins     int                   // streams begun since the server died
+	back       map[int]time.Duration // when each agent that has its stream got it, since up
+	changed    chan struct{}         // has room for one: an agent got its stream
 }
 
-func newMeter() *meter { return &meter{changed: make(chan struct{}, 1)} }
+func newMeter() *meter {
+	return &meter{back: map[int]time.Duration{}, changed: make(chan struct{}, 1)}
+}
 
 // crash starts the clock.
 func (m *meter) crash() {
@@ -38,11 +41,20 @@ func (m *meter) crash() {
 	m.died = time.Now()
 }
 
-// restart starts the second clock: from here the bound counts.
+// restart starts the second clock, the first time: from here the bound counts.
 func (m *meter) restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.up = time.Now()
+	if m.up.IsZero() {
+		m.up = time.Now()
+	}
+}
+
+// sinceUp is how long ago the server was first up; it reports false before.
+func (m *meter) sinceUp() (time.Duration, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.up), !m.up.IsZero()
 }
 
 func (m *meter) attempted() {
@@ -83,18 +95,30 @@ func (m *meter) timedOut() {
 }
 
 // streaming counts an agent that has its stream.
-func (m *meter) streaming() {
+func (m *meter) streaming(id int) {
 	m.mu.Lock()
 	if m.died.IsZero() {
 		m.connected++
 	} else {
-		m.back = append(m.back, time.Since(m.up))
+		m.logins++
+		m.back[id] = time.Since(m.up)
 		m.binLocked().Back++
 	}
 	m.mu.Unlock()
 	select {
 	case m.changed <- struct{}{}:
 	default:
+	}
+}
+
+// lost counts an agent whose stream has ended. Streams that end with the first life
+// of the server are not counted, since none was counted as back.
+func (m *meter) lost(id int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.back[id]; ok {
+		delete(m.back, id)
+		m.binLocked().Back--
 	}
 }
 

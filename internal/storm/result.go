@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -15,7 +16,7 @@ type Result struct {
 	// Back is how many agents had their stream again at the end.
 	Back int `json:"back"`
 
-	T50  *float64 `json:"t50"`  // T50 is when half of the agents were back, nil if they never were.
+	T50  *float64 `json:"t50"`  // T50 is when half of the agents were back, those that still are at the end; nil if they never were.
 	T99  *float64 `json:"t99"`  // T99 is the same of 99 % of them.
 	T100 *float64 `json:"t100"` // T100 is the same of all.
 
@@ -64,7 +65,7 @@ func (r *run) result(interrupted bool) Result {
 		AttemptsUp:  r.each(m.attemptsUp),
 		ArrivalsUp:  r.each(m.arrivals),
 		Timeouts:    r.each(m.timeouts),
-		Wasted:      r.each(max(0, int(r.upstream.done.Load())-len(m.back))),
+		Wasted:      r.each(max(0, int(r.upstream.done.Load())-m.logins)),
 		DBOpened:    r.upstream.dials.opened.Load(),
 		DBRefused:   r.upstream.dials.refused.Load(),
 		Timeline:    slices.Clone(m.bins),
@@ -89,21 +90,21 @@ func (r *run) addTimesLocked(res *Result) {
 	if m.up.IsZero() {
 		return
 	}
-	slices.Sort(m.back)
-	res.T50, res.T99, res.T100 = r.reached(0.50), r.reached(0.99), r.reached(1)
+	back := slices.Sorted(maps.Values(m.back))
+	res.T50, res.T99, res.T100 = r.reached(back, 0.50), r.reached(back, 0.99), r.reached(back, 1)
 	took := time.Since(m.up)
 	if res.T100 != nil {
-		took = m.back[len(m.back)-1]
+		took = back[len(back)-1]
 	}
-	res.Goodput = float64(len(m.back)) / took.Seconds() / r.config.Capacity
+	res.Goodput = float64(len(back)) / took.Seconds() / r.config.Capacity
 }
 
 // reached is when that share of the agents was back, nil if it never was.
-func (r *run) reached(share float64) *float64 {
+func (r *run) reached(back []time.Duration, share float64) *float64 {
 	n := int(math.Ceil(share * float64(r.config.Agents)))
-	if n > len(r.meter.back) {
+	if n > len(back) {
 		return nil
 	}
-	t := r.meter.back[n-1].Seconds() / r.config.Bound().Seconds()
+	t := back[n-1].Seconds() / r.config.Bound().Seconds()
 	return &t
 }

@@ -26,14 +26,15 @@ func newRun(ctx context.Context, c Config, a arm, watch func(Progress)) (*run, e
 	if err != nil {
 		return nil, err
 	}
-	u, err := newUpstream(ctx, c, a.pool)
+	m := newMeter()
+	u, err := newUpstream(ctx, c, m, a.pool)
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	if watch == nil {
 		watch = func(Progress) {}
 	}
-	return &run{config: c, arm: a, watch: watch, meter: newMeter(), place: p, upstream: u, stop: func() {}}, nil
+	return &run{config: c, arm: a, watch: watch, meter: m, place: p, upstream: u, stop: func() {}}, nil
 }
 
 // play runs the arm. An end of ctx is not an error: what is known by then counts.
@@ -45,11 +46,29 @@ func (r *run) play(ctx context.Context) error {
 	if err := r.crash(ctx); err != nil {
 		return err
 	}
-	if err := r.restart(ctx); err != nil || ctx.Err() != nil {
+	if err := r.restart(ctx, 0); err != nil || ctx.Err() != nil {
 		return err
 	}
-	r.await(ctx, Recovering, r.config.Horizon())
+	if r.config.Adversity.Crash {
+		if err := r.crashAgain(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	r.await(ctx, Recovering, r.config.Outage+r.config.Horizon()-r.meter.sinceCrash())
 	return nil
+}
+
+// crashAgain kills the server in the middle of the recovery, unannounced, and brings
+// it back.
+func (r *run) crashAgain(ctx context.Context) error {
+	died := r.config.Outage + r.config.SecondOutage().From
+	if !r.until(ctx, Recovering, died) {
+		return nil
+	}
+	if err := r.die(ctx); err != nil {
+		return err
+	}
+	return r.restart(ctx, died)
 }
 
 // connect gives every agent its first stream, from a server that knows them all.
@@ -83,6 +102,11 @@ func (r *run) crash(ctx context.Context) error {
 	if r.arm.planned {
 		r.server.announce(notice(r.config.Outage, r.config.window()))
 	}
+	return r.die(ctx)
+}
+
+// die ends the present life of the server.
+func (r *run) die(ctx context.Context) error {
 	if err := r.server.kill(); err != nil {
 		return err
 	}
@@ -90,13 +114,14 @@ func (r *run) crash(ctx context.Context) error {
 	return r.place.vacate(ctx)
 }
 
-// restart brings the server back when the outage is over.
-func (r *run) restart(ctx context.Context) error {
+// restart brings the server back when the outage is over that began at died, which
+// like all moments here is counted from the first crash.
+func (r *run) restart(ctx context.Context, died time.Duration) error {
 	bind := r.config.Outage
 	if r.arm.early {
 		bind /= 4
 	}
-	if !r.until(ctx, bind) {
+	if !r.until(ctx, Down, died+bind) {
 		return nil
 	}
 	second := life{auth: r.arm.auth(r.config, r.upstream)}
@@ -109,7 +134,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err := r.server.check(ctx, r.place); err != nil {
 		return err
 	}
-	if !r.until(ctx, r.config.Outage) {
+	if !r.until(ctx, Down, died+r.config.Outage) {
 		return nil
 	}
 	r.meter.restart()
@@ -129,9 +154,9 @@ const settle = 10 * time.Millisecond
 const tick = 100 * time.Millisecond
 
 // until waits for a moment after the crash and reports whether ctx still lives.
-func (r *run) until(ctx context.Context, moment time.Duration) bool {
+func (r *run) until(ctx context.Context, phase Phase, moment time.Duration) bool {
 	for {
-		r.report(Down)
+		r.report(phase)
 		left := moment - r.meter.sinceCrash()
 		if left <= 0 {
 			return ctx.Err() == nil

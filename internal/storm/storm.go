@@ -32,7 +32,7 @@ type Config struct {
 	// Capacity is how many lookups the upstream finishes in a second. It must be positive.
 	Capacity float64
 
-	// Outage is how long the server stays dead. It must be positive and no longer than [Config.Horizon].
+	// Outage is how long the server stays dead. It must be positive and no longer than four times the bound.
 	Outage time.Duration
 
 	// Deadline is how long the server's auth step waits for its lookup. It must
@@ -48,6 +48,10 @@ type Config struct {
 	// Seed is what the agents' delays are drawn from: the same seed, the same
 	// draws, in whatever order a scheduler then lets the agents run.
 	Seed uint64
+
+	// Adversity is the weather. The zero value is fair; see [Config.Under], which
+	// also sets the fields above as an adversity asks for.
+	Adversity Adversity
 
 	// Address is the server's public TCP address. Empty means a free port on
 	// 127.0.0.1. It is not used with Memory.
@@ -98,14 +102,17 @@ func (c Config) Validate() error {
 		return &FieldError{"capacity", c.Capacity, "must be from 0.1 to 1000000 lookups a second"}
 	case c.Outage <= 0:
 		return &FieldError{"outage", c.Outage, "must be longer than 0s"}
-	case c.Outage > c.Horizon():
-		return &FieldError{"outage", c.Outage, fmt.Sprintf("must be at most %v, the horizon of 4 x agents/capacity", c.Horizon().Round(time.Millisecond))}
+	case c.Outage > 4*c.Bound():
+		return &FieldError{"outage", c.Outage, fmt.Sprintf("must be at most %v, the horizon of 4 x agents/capacity", (4 * c.Bound()).Round(time.Millisecond))}
 	case c.Deadline <= c.Service() || c.Deadline > patience:
 		return &FieldError{"deadline", c.Deadline, fmt.Sprintf("must be longer than one lookup, %v, and at most %v, an agent's patience", c.Service().Round(time.Millisecond), patience)}
 	case c.Guess != 0 && !(c.Guess >= minGuess && c.Guess <= maxGuess):
 		return &FieldError{"guess", c.Guess, fmt.Sprintf("must be from %v to %v times the capacity", minGuess, maxGuess)}
 	case c.Connector != nil && c.Query == "":
 		return &FieldError{"query", `""`, "must be set when a connector is"}
+	}
+	if err := c.validateAdversity(); err != nil {
+		return err
 	}
 	return c.validateDescriptors()
 }
@@ -144,9 +151,9 @@ func (c Config) Bound() time.Duration {
 }
 
 // Horizon is how long an arm is given to have its agents back, counted from the
-// moment the server is up: four times the bound. An arm that needs longer has
-// failed; most of those that do never end.
-func (c Config) Horizon() time.Duration { return 4 * c.Bound() }
+// moment the server is up: four times what an oracle needs, which is the bound in
+// fair weather. An arm that needs longer has failed; most of those that do never end.
+func (c Config) Horizon() time.Duration { return 4 * c.Oracle(1) }
 
 // Workers is how many lookups the upstream executes at once. One lookup takes
 // about 100ms, whatever the capacity.

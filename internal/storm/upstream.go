@@ -23,6 +23,8 @@ type upstream struct {
 	cancel  context.CancelFunc
 	db      *sql.DB
 	query   string
+	meter   *meter // knows when the server is up
+	config  Config
 	dials   *counted
 	workers *semaphore.Weighted
 	begin   sync.Mutex // held by what begins a lookup, and by close to end that
@@ -30,7 +32,7 @@ type upstream struct {
 	done    atomic.Int64 // lookups executed to their end
 }
 
-func newUpstream(ctx context.Context, c Config, open func(driver.Connector, Config) (*sql.DB, error)) (*upstream, error) {
+func newUpstream(ctx context.Context, c Config, m *meter, open func(driver.Connector, Config) (*sql.DB, error)) (*upstream, error) {
 	dials := &counted{Connector: c.Connector}
 	db, err := open(dials, c)
 	if err != nil {
@@ -38,7 +40,7 @@ func newUpstream(ctx context.Context, c Config, open func(driver.Connector, Conf
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &upstream{
-		ctx: ctx, cancel: cancel, db: db, query: c.Query, dials: dials,
+		ctx: ctx, cancel: cancel, db: db, query: c.Query, meter: m, config: c, dials: dials,
 		workers: semaphore.NewWeighted(int64(c.Workers())),
 	}, nil
 }
@@ -74,6 +76,9 @@ func (u *upstream) start(f func()) error {
 // execute holds a database connection from the beginning, as a request handler
 // that has opened its transaction does.
 func (u *upstream) execute(token string) error {
+	if u.fails() {
+		return errUpstream
+	}
 	conn, err := u.db.Conn(u.ctx)
 	if err != nil {
 		return err
@@ -83,12 +88,35 @@ func (u *upstream) execute(token string) error {
 		return err
 	}
 	defer u.workers.Release(1)
+	slower := u.slower()
 	var found int64
 	if err := conn.QueryRowContext(u.ctx, u.query, token).Scan(&found); err != nil {
 		return err
 	}
+	if slower > 0 && !sleep(u.ctx, slower) {
+		return u.ctx.Err()
+	}
 	u.done.Add(1)
 	return nil
+}
+
+var errUpstream = errors.New("storm: the upstream fails")
+
+// fails reports whether lookups fail now.
+func (u *upstream) fails() bool {
+	now, up := u.meter.sinceUp()
+	bad := u.config.BadPhase()
+	return u.config.Adversity.Fails && up && now >= bad.From && now < bad.To
+}
+
+// slower is by how much longer a lookup takes that begins now.
+func (u *upstream) slower() time.Duration {
+	now, up := u.meter.sinceUp()
+	if !up || u.config.Adversity.Fails {
+		return 0
+	}
+	takes := u.config.Service()
+	return u.config.finish(now, takes) - now - takes
 }
 
 // String is what the pool has counted.
@@ -137,3 +165,11 @@ func grafanaPool(c driver.Connector, _ Config) (*sql.DB, error) {
 func authPool(c driver.Connector, cfg Config) (*sql.DB, error) {
 	return dbpool.Open(dbpool.NewConnector(c, dbpool.Dial{Timeout: 5 * time.Second}), dbpool.AuthPath(cfg.InFlight()))
 }
+
+// cachePool is sized by what the cache asks for at once by default.
+func cachePool(c driver.Connector, _ Config) (*sql.DB, error) {
+	return dbpool.Open(dbpool.NewConnector(c, dbpool.Dial{Timeout: 5 * time.Second}), dbpool.AuthPath(defaultLoads))
+}
+
+// defaultLoads is ttlcache.Config.MaxLoads where it is zero.
+const defaultLoads = 32
