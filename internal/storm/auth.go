@@ -51,7 +51,6 @@ func newCachedAuth(c Config, u *upstream) authStep {
 	return cachedAuth{deadline: c.Deadline, cache: ttlcache.New(load, ttlcache.Config[string, struct{}]{
 		TTL:         time.Minute, // more than the longest delay of a client and the deadline
 		MaxLoads:    c.InFlight(),
-		Reserved:    -1, // after a restart nobody is known
 		LoadTimeout: 10 * c.Deadline,
 	})}
 }
