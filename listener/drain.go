@@ -75,8 +75,7 @@ func (t *Throttled) Drain(ctx context.Context, perSecond float64, end func(net.C
 // moves costs a login, so let perSecond be low, and share be what a replica has on
 // average, plus a tenth: connections of replicas at the average move for ever otherwise.
 //
-// share and end are called in goroutines as Drain calls end; end nil closes. The errors
-// are Drain's, except that the end of ctx closes nothing and its error is context.Cause.
+// share runs on the caller's goroutine, end as in Drain; nil closes. The errors are Drain's, except that the end of ctx closes nothing and its error is context.Cause.
 // Rebalance returns [ErrDraining] when a Drain begins. It panics if share is nil.
 func (t *Throttled) Rebalance(ctx context.Context, perSecond float64, share func() int, end func(net.Conn)) error {
 	if share == nil {
@@ -93,6 +92,7 @@ func (t *Throttled) Rebalance(ctx context.Context, perSecond float64, share func
 		if err := t.waitDrain(ctx, d, pace.next(), nil); err != nil {
 			return err
 		}
+		pace.took()
 		if t.openNow() > share() {
 			if c := t.tellOne(); c != nil {
 				ends.Go(func() { endConn(c, end) })
