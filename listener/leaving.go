@@ -8,8 +8,9 @@ import (
 )
 
 // Leaving returns a channel that is closed when the connection that [ConnContext] has
-// put into ctx is to end: by Drain, by Rebalance or at Limits.MaxAge. The handler of a
-// stream or of a hijacked connection then says its last word and returns. Without such
+// put into ctx is to end, by Drain, by Rebalance or at Limits.MaxAge, or has been closed.
+// The handler of a stream or of a hijacked connection then says its last word and
+// returns; a goroutine that waits for it ends with the connection. Without such
 // a connection, or if it is not wrapped (see [Throttle]), the channel is nil, which is
 // never closed. Leaving(ConnContext(ctx, c)) is the channel of c.
 func Leaving(ctx context.Context) <-chan struct{} {
@@ -31,12 +32,11 @@ func (h *held) leavingNotice() <-chan struct{} {
 	notice := t.notices[h]
 	if notice == nil {
 		notice = make(chan struct{})
-		if h.leaving {
+		if h.leaving || h.released {
 			close(notice)
+			return notice
 		}
-		if !h.released {
-			t.notices[h] = notice
-		}
+		t.notices[h] = notice
 	}
 	return notice
 }
@@ -49,8 +49,13 @@ func (t *Throttled) tellLocked(h *held) {
 	h.leaving = true
 	t.untold--
 	t.stats.Drained++
+	t.notifyLocked(h)
+}
+
+func (t *Throttled) notifyLocked(h *held) {
 	if notice := t.notices[h]; notice != nil {
 		close(notice)
+		delete(t.notices, h)
 	}
 }
 
@@ -127,7 +132,7 @@ func (t *Throttled) wrapLocked(h *held) {
 // unwrapLocked forgets one that is closed.
 func (t *Throttled) unwrapLocked(h *held) {
 	t.wrapped.remove(h)
-	delete(t.notices, h)
+	t.notifyLocked(h)
 	if !h.leaving {
 		t.untold--
 	}

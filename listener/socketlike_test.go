@@ -3,6 +3,7 @@ package listener_test
 import (
 	"io"
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -28,3 +29,5 @@ type (
 type socketLike struct{ halfCloser }
 
 func (*socketLike) SyscallConn() (syscall.RawConn, error) { return nil, syscall.ENOTSUP }
+
+var errDeadline = os.ErrDeadlineExceeded
