@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"time"
 
 	"github.com/connhygiene/connhygiene/ttlcache"
+	"github.com/connhygiene/connhygiene/ttlcache/authhttp"
 	"github.com/connhygiene/connhygiene/ttlcache/ttlcachetest"
 )
 
@@ -29,6 +31,23 @@ func ExampleProvider() {
 	// ada true
 	// ada true
 	// asked: 2
+}
+
+// The same provider as an introspection endpoint, over HTTP.
+func ExampleProvider_ServeHTTP() {
+	var idp ttlcachetest.Provider
+	idp.Know("ada's token", "ada")
+	srv := httptest.NewServer(&idp)
+	defer srv.Close()
+
+	ask := authhttp.Introspect(authhttp.Provider{URL: srv.URL, Client: srv.Client()})
+	claims, err := ask(context.Background(), "ada's token")
+	fmt.Println(claims.Username, err)
+	_, err = ask(context.Background(), "a guess")
+	fmt.Println(err)
+	// Output:
+	// ada <nil>
+	// authhttp: the token is not active
 }
 
 // ErrDenied is told from every other error.
