@@ -103,12 +103,19 @@ func (c Config) Apply(db *sql.DB) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	c.set(db)
+	return nil
+}
+
+// set sets a valid c on db and returns the lifetime that it drew.
+func (c Config) set(db *sql.DB) time.Duration {
 	c = c.withDefaults()
+	lifetime := c.lifetime()
 	db.SetMaxOpenConns(c.MaxOpen) // first: database/sql cuts a larger number of idle ones to it
 	db.SetMaxIdleConns(c.MaxIdle)
-	db.SetConnMaxLifetime(c.lifetime())
+	db.SetConnMaxLifetime(lifetime)
 	db.SetConnMaxIdleTime(c.MaxIdleTime)
-	return nil
+	return lifetime
 }
 
 // withDefaults returns c with its zero fields resolved.

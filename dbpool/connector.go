@@ -35,6 +35,13 @@ type Connector struct {
 	closed   bool
 	drained  chan struct{} // closed once closed and no slot is held
 	stats    DialStats
+
+	pool       *flusher // of the pool that Open has opened on it, or nil
+	generation int      // how often Flush was called
+	stale      int      // dials and spares of an earlier generation are not wanted
+	flushTo    time.Time
+	flushed    time.Time // when the last flush was
+	flushTimer *time.Timer
 }
 
 var (
@@ -75,8 +82,13 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		case err != nil:
 			return nil, err
 		case w != nil:
-			return c.await(ctx, w)
+			conn, err := c.await(ctx, w)
+			if err == nil {
+				c.settle(ctx)
+			}
+			return conn, err
 		case c.adopt(ctx, spare):
+			c.settle(ctx)
 			return spare, nil
 		}
 	}
@@ -158,6 +170,9 @@ func (c *Connector) Close() error {
 	cancels, spares, again := c.shut()
 	if again {
 		return nil
+	}
+	if c.pool != nil {
+		c.pool.close()
 	}
 	for _, cancel := range cancels {
 		cancel()

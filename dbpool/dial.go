@@ -3,7 +3,6 @@ package dbpool
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/connhygiene/connhygiene/backoff"
@@ -86,8 +85,7 @@ func overload(err error) bool {
 	if errors.As(err, &server) {
 		return server.SQLState() == "53300" || server.SQLState() == "57P03"
 	}
-	text := err.Error()
-	return strings.Contains(text, "Error 1040:") || strings.Contains(text, "Error 1040 (")
+	return mysqlError(err.Error(), "1040")
 }
 
 // DialStats is what a [Connector] has counted. All times are sums.
@@ -97,7 +95,9 @@ type DialStats struct {
 	Overloaded uint64 // Overloaded counts those of Failed that Dial.Overload recognized.
 	Abandoned  uint64 // Abandoned counts dials under way whose caller left.
 	Adopted    uint64 // Adopted counts those of Abandoned that another caller took over, under way or done.
-	Expired    uint64 // Expired counts those of Abandoned whose connection nobody took in time, or that was dead by then.
+	Expired    uint64 // Expired counts connections that no caller has got: nobody took it in time, it was dead by then, or a flush ended it.
+
+	Flushed uint64 // Flushed counts the flushes, of which there is one a second at most.
 
 	Dialing    int // Dialing is the number of dials under way, those included that ignore the end of their context.
 	MaxDialing int // MaxDialing is the largest Dialing so far.

@@ -421,3 +421,39 @@ func ExampleTCP() {
 	// <nil>
 	// <nil>
 }
+
+// After a failover all connections lead to a server that takes no writes any more.
+func ExampleConnector_Flush() {
+	ctx := context.Background()
+	var promoted bool
+	srv := &dbpooltest.Server{Answer: func(string) (*dbpooltest.Result, error) {
+		if promoted {
+			return nil, nil
+		}
+		return nil, &dbpooltest.Error{Code: "25006", Message: "cannot execute UPDATE in a read-only transaction"}
+	}}
+	c := dbpool.NewConnector(srv.Connector(), dbpool.Dial{})
+	db, err := dbpool.Open(c, dbpool.Server(20))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, "update agents set seen = now()"); dbpool.ReadOnly(err) {
+		c.Flush()
+	}
+	promoted = true // the next dial leads to another server
+	_, err = db.ExecContext(ctx, "update agents set seen = now()")
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+func ExampleReadOnly() {
+	fmt.Println(dbpool.ReadOnly(&dbpooltest.Error{Code: "25006", Message: "cannot execute UPDATE in a read-only transaction"}))
+	fmt.Println(dbpool.ReadOnly(errors.New("Error 1836 (HY000): Running in read-only mode")))
+	fmt.Println(dbpool.ReadOnly(context.DeadlineExceeded))
+	// Output:
+	// true
+	// true
+	// false
+}

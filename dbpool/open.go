@@ -3,6 +3,7 @@ package dbpool
 import (
 	"database/sql"
 	"database/sql/driver"
+	"time"
 )
 
 // Open returns a pool on c with the settings of cfg. Unless c is a [*Connector], or
@@ -18,27 +19,34 @@ func Open(c driver.Connector, cfg Config) (*sql.DB, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if !polite(c) {
-		c = NewConnector(c, Dial{})
+	own := connectorOf(c)
+	if own == nil {
+		own = NewConnector(c, Dial{})
+		c = own
 	}
 	db := sql.OpenDB(c)
-	if err := cfg.Apply(db); err != nil {
-		return nil, err
-	}
+	own.serve(db, cfg.set(db))
 	return db, nil
 }
 
-// polite reports whether there is a Connector in the chain already.
-func polite(c driver.Connector) bool {
+// serve tells the connector of the pool that Flush is to empty.
+func (c *Connector) serve(db *sql.DB, lifetime time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pool = &flusher{db: db, lifetime: lifetime}
+}
+
+// connectorOf returns the Connector in a chain, or nil.
+func connectorOf(c driver.Connector) *Connector {
 	for c != nil {
-		if _, ok := c.(*Connector); ok {
-			return true
+		if own, ok := c.(*Connector); ok {
+			return own
 		}
 		wrapper, ok := c.(interface{ Unwrap() driver.Connector })
 		if !ok {
-			return false
+			return nil
 		}
 		c = wrapper.Unwrap()
 	}
-	return false
+	return nil
 }

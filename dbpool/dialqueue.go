@@ -49,14 +49,9 @@ type result struct {
 // dialing is a dial under way.
 type dialing struct {
 	since    time.Time
+	flushes  int // the connector's generation when it began
 	failures int // those of the connector when it began: equal ones make it a probe
 	cancel   context.CancelFunc
-}
-
-// spare is a connection whose caller has left.
-type spare struct {
-	conn  driver.Conn
-	timer *time.Timer
 }
 
 // enter returns a spare connection, or else puts the caller in line.
@@ -147,7 +142,7 @@ func (c *Connector) pump() {
 // startLocked starts a dial, with the values of w's context.
 func (c *Connector) startLocked(w *caller) {
 	ctx, cancel := c.dial.limit(context.WithoutCancel(w.ctx), errTimeout)
-	d := &dialing{since: time.Now(), failures: c.failures, cancel: cancel}
+	d := &dialing{since: time.Now(), flushes: c.generation, failures: c.failures, cancel: cancel}
 	c.slots++
 	c.dials = append(c.dials, d)
 	c.stats.Dialing++
@@ -205,6 +200,9 @@ func (c *Connector) finished(d *dialing, conn driver.Conn, err error, overloaded
 	switch {
 	case c.closed:
 		return conn
+	case d.flushes < c.stale:
+		c.againLocked()
+		return conn
 	case len(c.line) > 0:
 		if c.coveredLocked() == 0 {
 			c.stats.Adopted++
@@ -216,6 +214,16 @@ func (c *Connector) finished(d *dialing, conn driver.Conn, err error, overloaded
 	}
 	c.pumpLocked()
 	return nil
+}
+
+// againLocked lets one who relied on a dial that yielded an unwanted connection be
+// owed another. Its slot is still held.
+func (c *Connector) againLocked() {
+	c.stats.Expired++
+	if n := c.coveredLocked(); n > len(c.dials) {
+		c.line[n-1].since = time.Now()
+		c.owed++
+	}
 }
 
 // overdue gives a dial up whose driver does not return at the end of its context.
@@ -318,70 +326,4 @@ func (c *Connector) endLocked(d *dialing) bool {
 	}
 	c.dials = slices.Delete(c.dials, i, i+1)
 	return true
-}
-
-// keepLocked keeps a connection for the next caller.
-func (c *Connector) keepLocked(conn driver.Conn) {
-	s := &spare{conn: conn}
-	s.timer = time.AfterFunc(spareLife, func() { c.expire(s) })
-	c.spares = append(c.spares, s)
-}
-
-// expire ends the time of a spare, unless somebody took it.
-func (c *Connector) expire(s *spare) {
-	c.mu.Lock()
-	i := slices.Index(c.spares, s)
-	if i >= 0 {
-		c.spares = slices.Delete(c.spares, i, i+1)
-		c.stats.Expired++
-	}
-	c.mu.Unlock()
-	if i >= 0 {
-		c.discard(s.conn)
-	}
-}
-
-// discard closes a connection and then frees its slot.
-func (c *Connector) discard(conn driver.Conn) {
-	_ = conn.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.releaseLocked()
-	c.pumpLocked()
-}
-
-// releaseLocked frees a slot.
-func (c *Connector) releaseLocked() {
-	c.slots--
-	if c.closed && c.slots == 0 {
-		close(c.drained)
-	}
-}
-
-// shut is Close's part under the lock: it returns what Close has to end.
-func (c *Connector) shut() (cancels []context.CancelFunc, spares []*spare, again bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, nil, true
-	}
-	c.closed = true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	for len(c.line) > 0 {
-		c.deliverLocked(result{err: errClosed})
-	}
-	for _, d := range c.dials {
-		cancels = append(cancels, d.cancel)
-	}
-	for _, s := range c.spares {
-		s.timer.Stop()
-	}
-	spares, c.spares = c.spares, nil
-	c.stats.Expired += uint64(len(spares))
-	if c.slots == 0 {
-		close(c.drained)
-	}
-	return cancels, spares, false
 }
