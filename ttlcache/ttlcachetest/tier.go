@@ -51,7 +51,7 @@ type logged struct {
 type Fault int
 
 const (
-	NoLease   Fault = 1 << iota // NoLease: Put keeps what it is given, whatever its lease.
+	NoLease   Fault = 1 << iota // NoLease: leases are good for ever.
 	FromZero                    // FromZero: after a loss of memory positions begin at zero again.
 	FalseBeat                   // FalseBeat: heartbeats come from a tier that is cut off.
 )
@@ -91,7 +91,9 @@ func (t *Tier) Get(ctx context.Context, key [32]byte) ([]byte, time.Duration, ui
 func (t *Tier) getLocked(key [32]byte, values map[[32]byte]value) ([]byte, time.Duration, uint64, error) {
 	t.counts.Gets++
 	lease, ok := t.memory.leases[key]
-	if !ok {
+	if t.faults&NoLease != 0 {
+		lease = 1 << 62
+	} else if !ok {
 		lease = t.at
 		t.memory.leases[key] = lease
 	}
@@ -106,6 +108,7 @@ func (t *Tier) getLocked(key [32]byte, values map[[32]byte]value) ([]byte, time.
 
 // Put implements ttlcache.Tier.
 func (t *Tier) Put(ctx context.Context, key [32]byte, lease uint64, sealed []byte, left time.Duration) error {
+	end := time.Now().Add(left) // being slow does not make it live longer
 	if err := t.enter(ctx); err != nil {
 		return err
 	}
@@ -115,9 +118,9 @@ func (t *Tier) Put(ctx context.Context, key [32]byte, lease uint64, sealed []byt
 		return ttlcache.ErrNoLease
 	}
 	delete(t.memory.leases, key)
-	if left > 0 {
+	if time.Until(end) > 0 {
 		t.counts.Puts++
-		t.memory.values[key] = value{append([]byte(nil), sealed...), time.Now().Add(left)}
+		t.memory.values[key] = value{append([]byte(nil), sealed...), end}
 	}
 	return nil
 }
