@@ -17,10 +17,10 @@ go run ./examples/storm -agents 60 -capacity 60 -outage 1s -arms gate,planned -j
 	fail "go run ./examples/storm"
 go -C tools run ./stormcheck gate planned <"$tmp/storm.json" || fail "what storm -json writes"
 
-echo "-- storm -svg -csv, and -explain"
-"$tmp/bin/storm" -agents 20 -capacity 60 -outage 1s -arms planned -svg "$tmp/storm.svg" -csv "$tmp/storm.csv" >"$tmp/table" ||
-	fail "storm -svg -csv"
-for file in storm.svg storm.csv table; do
+echo "-- storm -svg -csv -html under an adversity, and -explain"
+"$tmp/bin/storm" -agents 20 -capacity 60 -outage 1s -arms planned -adversity hasty -svg "$tmp/storm.svg" -csv "$tmp/storm.csv" -html "$tmp/storm.html" >"$tmp/table" ||
+	fail "storm -adversity -svg -csv -html"
+for file in storm.svg storm.csv storm.html table; do
 	[ -s "$tmp/$file" ] || fail "storm wrote nothing to $file"
 done
 "$tmp/bin/storm" -explain -agents 800 >"$tmp/settings" || fail "storm -explain"
@@ -50,3 +50,6 @@ refuse -arms nobody
 refuse -guess 0
 refuse -agents 2000000
 refuse -svg /nowhere/storm.svg
+refuse -html /nowhere/storm.html
+refuse -adversity sunny
+refuse -adversity hang -agents 60

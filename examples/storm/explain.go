@@ -12,7 +12,7 @@ import (
 )
 
 // setting is a line of -explain.
-type setting struct{ name, value, why string }
+type setting struct{ Name, Value, Why string }
 
 // explain prints what to set for such a fleet, and why.
 func explain(w io.Writer, c storm.Config, maxConnections int) error {
@@ -24,7 +24,7 @@ func explain(w io.Writer, c storm.Config, maxConnections int) error {
 		"A lookup takes S = %v here; with another, MaxPending, MaxLoads and the auth pool change as their formula says.\n\n", c.Agents, c.Capacity, c.Deadline, maxConnections, seconds(c.Service()))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range settings {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", s.name, s.value, s.why)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", s.Name, s.Value, s.Why)
 	}
 	return t.Flush()
 }

@@ -7,7 +7,8 @@
 //	go run ./examples/storm
 //	go run ./examples/storm -agents 800 -arms naive,gate
 //	go run ./examples/storm -json > storm.json
-//	go run ./examples/storm -svg storm.svg -csv storm.csv
+//	go run ./examples/storm -svg storm.svg -csv storm.csv -html storm.html
+//	go run ./examples/storm -adversity slow10
 //	go run ./examples/storm -explain -agents 5000 -capacity 200
 //
 // See docs/STORM.md for what the arms are and what the figures mean.
@@ -67,11 +68,11 @@ func status(err error) int {
 // storms plays the arms and writes what they did. An end of ctx is not an error:
 // it writes what is known by then.
 func storms(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	svg, csv, err := o.create()
+	out, err := o.create()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeFile(svg), closeFile(csv)) }()
+	defer func() { err = errors.Join(err, out.close()) }()
 	// First, as long as nothing else has used the process's memory.
 	rep := report{options: o}
 	if rep.footprint, err = storm.Measure(ctx, o.config); err != nil && ctx.Err() == nil {
@@ -80,7 +81,7 @@ func storms(ctx context.Context, o options, stdout, stderr io.Writer) (err error
 	if rep.results, err = play(ctx, o, newDisplay(stderr, o)); err != nil {
 		return err
 	}
-	return rep.write(stdout, stderr, svg, csv)
+	return rep.write(stdout, stderr, out)
 }
 
 // play runs the arms, a few at a time, and returns their results in the order

@@ -11,6 +11,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -105,6 +107,59 @@ func TestJSONStandsAlone(t *testing.T) {
 	}
 }
 
+// The adversity is in each output, and the figures of fair weather stay what they were.
+func TestAdversity(t *testing.T) {
+	dir := t.TempDir()
+	svg, page := filepath.Join(dir, "storm.svg"), filepath.Join(dir, "storm.html")
+	foul := append(slices.Clone(small), "-adversity", "crash", "-svg", svg, "-html", page)
+	status, out, progress := program(t.Context(), append(foul, "-json")...)
+	require.Zero(t, status, progress)
+	var doc struct {
+		Adversity string   `json:"adversity"`
+		Bound     float64  `json:"bound_s"`
+		OracleT99 *float64 `json:"oracle_t99"`
+		Arms      []struct {
+			T99  *float64 `json:"t99"`
+			Over *float64 `json:"t99_over_oracle"`
+		} `json:"arms"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &doc))
+	require.Equal(t, "crash", doc.Adversity)
+	require.Equal(t, 1.0, doc.Bound, "of fair weather")
+	require.InDelta(t, 0.5+0.05+1, *doc.OracleT99, 1e-6)
+	for _, arm := range doc.Arms {
+		require.InDelta(t, *arm.T99 / *doc.OracleT99, *arm.Over, 1e-9)
+	}
+	checkPicture(t, svg, "gate", "planned")
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	for _, want := range []string{"the server dies again", "<svg", `data-arm="planned"`, "listener.Limits.MaxPending", "vs best"} {
+		require.Contains(t, string(text), want)
+	}
+	for _, net := range []string{"http://", "https://", "src=", "@import", "url("} {
+		require.NotContains(t, strings.ReplaceAll(string(text), "http://www.w3.org/2000/svg", ""), net)
+	}
+	status, out, _ = program(t.Context(), append(slices.Clone(small), "-adversity", "hasty")...)
+	require.Zero(t, status)
+	require.Contains(t, out, "Adversity hasty: ")
+	require.Regexp(t, `(?m)^ *arm .* vs best `, out)
+}
+
+func TestAdversityIsShaded(t *testing.T) {
+	a, err := storm.AdversityNamed("slow5")
+	require.NoError(t, err)
+	o, err := parse([]string{"-adversity", "slow5"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, a, o.config.Adversity)
+	var svg strings.Builder
+	require.NoError(t, report{options: o}.writeSVG(&svg))
+	require.Contains(t, svg.String(), `class="foul"`)
+	require.Contains(t, svg.String(), "adversity: slow5")
+	o, err = parse([]string{"-adversity", "bound100"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, 4.0, o.config.Capacity)
+}
+
 func TestBadFlagsAreOneLineAndStatusTwo(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -130,6 +185,11 @@ func TestBadFlagsAreOneLineAndStatusTwo(t *testing.T) {
 		{"-addr", taken.Addr().String()},
 		{"-svg", "/nowhere/storm.svg"},
 		{"-csv", "/nowhere/storm.csv"},
+		{"-html", "/nowhere/storm.html"},
+		{"-html", "same", "-svg", "same"},
+		{"-adversity", "sunny"},
+		{"-adversity", "hang", "-agents", "60"}, // longer than the horizon of 4s
+		{"-adversity", "bound10", "-capacity", "7"},
 	} {
 		t.Run(strings.Join(bad, " "), func(t *testing.T) {
 			status, out, message := program(t.Context(), append([]string{"-arms", "gate"}, bad...)...)
@@ -156,6 +216,9 @@ func TestHelp(t *testing.T) {
 	require.Zero(t, status)
 	for _, name := range storm.Arms() {
 		require.Contains(t, out, storm.Describe(name))
+	}
+	for _, a := range storm.Adversities() {
+		require.Regexp(t, `(?m)^  `+a.Name+` .*`+regexp.QuoteMeta(a.Says)+`$`, out)
 	}
 }
 

@@ -18,7 +18,7 @@ type options struct {
 	arms           []string
 	parallel       int
 	json           bool
-	svg, csv       string
+	svg, csv, html string
 	explain        bool
 	maxConnections int
 }
@@ -38,13 +38,15 @@ func parse(args []string, help io.Writer) (options, error) {
 	fs.Float64Var(&o.config.Guess, "guess", 1, "what the server believes of its capacity, as a multiple: 2 is twice too high")
 	fs.Uint64Var(&o.config.Seed, "seed", 7, "what the agents' random delays are drawn from")
 	fs.StringVar(&o.config.Address, "addr", "", "public TCP address of the server (default a free port on 127.0.0.1; with a fixed port the arms run one by one)")
+	adversity := fs.String("adversity", "none", "what else goes wrong, a `NAME` of the list above")
 	arms := fs.String("arms", strings.Join(storm.Arms(), ","), "which arms to play, in this order")
 	fs.IntVar(&o.parallel, "parallel", defaultParallel, "how many arms to play at the same time, each with a server and agents of its own")
 	fs.BoolVar(&o.json, "json", false, "write one JSON object instead of the table")
 	fs.StringVar(&o.svg, "svg", "", "also write a picture to this `file`")
 	fs.StringVar(&o.csv, "csv", "", "also write what happened in each 100ms to this `file`")
+	fs.StringVar(&o.html, "html", "", "also write a page for a browser to this `file`: curves that can be switched off, the table, the settings")
 	fs.BoolVar(&o.explain, "explain", false, "print the settings for such a fleet, with the arithmetic, and play nothing")
-	fs.IntVar(&o.maxConnections, "max-connections", 100, "what the database server allows, for -explain")
+	fs.IntVar(&o.maxConnections, "max-connections", 100, "what the database server allows, for -explain and -html")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		usage(fs, help)
@@ -53,13 +55,45 @@ func parse(args []string, help io.Writer) (options, error) {
 		return o, err
 	}
 	o.arms = strings.Split(*arms, ",")
+	if err := o.meet(*adversity, given(fs)); err != nil {
+		return o, err
+	}
 	return o, o.resolve(fs.Args())
+}
+
+// given are the flags that were set.
+func given(fs *flag.FlagSet) map[string]bool {
+	set := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	return set
+}
+
+// meet sets the adversity, and what it asks for of the other flags.
+func (o *options) meet(name string, given map[string]bool) error {
+	a, err := storm.AdversityNamed(name)
+	if err != nil {
+		return flagged(err)
+	}
+	for flag, taken := range map[string]bool{"capacity": a.Bound > 0, "deadline": a.Deadline > 0} {
+		if taken && given[flag] {
+			return fmt.Errorf("-adversity %s: must be without -%s, which it sets itself", name, flag)
+		}
+	}
+	if o.config.Agents < 1 || !(o.config.Capacity > 0) {
+		return nil // nothing can be worked out: resolve says so
+	}
+	o.config = o.config.Under(a)
+	return nil
 }
 
 func usage(fs *flag.FlagSet, w io.Writer) {
 	fmt.Fprintln(w, "Usage: storm [flags]\n\nPlays a reconnect storm and its cure. The arms:")
 	for _, name := range storm.Arms() {
 		fmt.Fprintf(w, "  %-8s %s\n", name, storm.Describe(name))
+	}
+	fmt.Fprintln(w, "\nThe adversities:")
+	for _, a := range storm.Adversities() {
+		fmt.Fprintf(w, "  %-9s %s\n", a.Name, a.Says)
 	}
 	fmt.Fprintln(w, "\nThe flags:")
 	fs.SetOutput(w)
@@ -75,10 +109,12 @@ func (o *options) resolve(rest []string) error {
 		return fmt.Errorf("-parallel %d: must be at least 1", o.parallel)
 	case o.config.Guess == 0:
 		return errors.New("-guess 0: must be from 0.1 to 10 times the capacity")
-	case o.explain && (o.json || o.svg != "" || o.csv != ""):
-		return errors.New("-explain: must be without -json, -svg and -csv, since nothing is played")
+	case o.explain && (o.json || o.svg+o.csv+o.html != ""):
+		return errors.New("-explain: must be without -json, -svg, -csv and -html, since nothing is played")
 	case o.svg != "" && o.svg == o.csv:
 		return fmt.Errorf("-csv %s: must be another file than that of -svg", o.csv)
+	case o.html != "" && (o.html == o.svg || o.html == o.csv):
+		return fmt.Errorf("-html %s: must be another file than those of -svg and -csv", o.html)
 	case o.maxConnections < 1:
 		return fmt.Errorf("-max-connections %d: must be at least 1", o.maxConnections)
 	}
@@ -124,16 +160,25 @@ func flagged(err error) error {
 	return err
 }
 
+// files are what is written at the end beside the table, each nil unless asked for.
+type files struct{ svg, csv, html *os.File }
+
 // create opens the files to write at the end, so that a path that cannot be is
 // found out at the beginning.
-func (o *options) create() (svg, csv *os.File, err error) {
-	if svg, err = createFor("svg", o.svg); err != nil {
-		return nil, nil, err
+func (o *options) create() (f files, err error) {
+	for _, file := range []struct {
+		flag, path string
+		to         **os.File
+	}{{"svg", o.svg, &f.svg}, {"csv", o.csv, &f.csv}, {"html", o.html, &f.html}} {
+		if *file.to, err = createFor(file.flag, file.path); err != nil {
+			return files{}, errors.Join(err, f.close())
+		}
 	}
-	if csv, err = createFor("csv", o.csv); err != nil {
-		return nil, nil, errors.Join(err, closeFile(svg))
-	}
-	return svg, csv, nil
+	return f, nil
+}
+
+func (f files) close() error {
+	return errors.Join(closeFile(f.svg), closeFile(f.csv), closeFile(f.html))
 }
 
 func createFor(name, path string) (*os.File, error) {

@@ -28,7 +28,7 @@ type ink struct{ light, dark string }
 // page returns the inks of what is not an arm, by its class.
 func page() map[string]ink {
 	return map[string]ink{
-		"page": {"#ffffff", "#0d1117"}, "text": {"#1f2328", "#e6edf3"}, "faint": {"#59636e", "#9198a1"}, "dead": {"#eef1f4", "#1a2029"},
+		"page": {"#ffffff", "#0d1117"}, "text": {"#1f2328", "#e6edf3"}, "faint": {"#59636e", "#9198a1"}, "dead": {"#eef1f4", "#1a2029"}, "foul": {"#fff1d6", "#33270f"},
 		"grid": {"#d8dee4", "#30363d"}, "bound": {"#1f2328", "#e6edf3"}, "capacity": {"#cf222e", "#ff7b72"},
 	}
 }
@@ -37,7 +37,7 @@ func page() map[string]ink {
 func armInks() map[string]ink {
 	return map[string]ink{
 		"naive": {"#d1242f", "#ff7b72"}, "pmm": {"#b35900", "#f0883e"}, "client": {"#8a6d00", "#e3b341"}, "rate2": {"#bf3989", "#ff9bce"},
-		"gate": {"#0969da", "#58a6ff"}, "pacer": {"#0b7a75", "#39c5cf"}, "window": {"#1a7f37", "#56d364"}, "planned": {"#8250df", "#bc8cff"},
+		"gate": {"#0969da", "#58a6ff"}, "pacer": {"#0b7a75", "#39c5cf"}, "cache": {"#6e7781", "#b1bac4"}, "window": {"#1a7f37", "#56d364"}, "planned": {"#8250df", "#bc8cff"},
 	}
 }
 
@@ -47,7 +47,7 @@ const shapes = `text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu 
 .grid, .bound, .capacity, .curve { fill: none } .bound { stroke-width: 1.5; stroke-dasharray: 3 4 } .capacity { stroke-dasharray: 5 3 }
 .curve { stroke-width: 2.2; stroke-linejoin: round }
 .curve.pmm { stroke-dasharray: 10 3 2 3 } .curve.client { stroke-dasharray: 6 3 }
-.curve.pacer { stroke-dasharray: 9 4 } .curve.window { stroke-dasharray: 4 3 } .curve.planned { stroke-dasharray: 2 4 }
+.curve.pacer { stroke-dasharray: 9 4 } .curve.cache { stroke-dasharray: 1 3 } .curve.window { stroke-dasharray: 4 3 } .curve.planned { stroke-dasharray: 2 4 }
 `
 
 // style follows the reader's choice of a light or a dark page.
@@ -107,7 +107,7 @@ func (r report) end() float64 {
 			end = max(end, *res.T100+0.1)
 		}
 	}
-	return min(end, 4)
+	return min(end, r.config.Horizon().Seconds()/r.config.Bound().Seconds())
 }
 
 func (p *picture) add(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
@@ -135,7 +135,7 @@ func (p *picture) since(bin int) float64 {
 func (p *picture) shares() {
 	c := p.config
 	p.text(left, 26, "title", "start", "Agents that have their stream again, of %d", c.Agents)
-	p.dead(top, bottom)
+	p.phases(top, bottom)
 	for s := 0.0; s <= 1; s += 0.25 {
 		p.line("grid", left, share(s), right, share(s))
 		p.text(left-8, share(s)+4, "small faint", "end", "%.0f %%", 100*s)
@@ -145,16 +145,40 @@ func (p *picture) shares() {
 	for _, res := range p.results {
 		p.curve(res)
 	}
-	p.line("bound", p.x(0), share(0), p.x(1), share(1))
+	p.oracle()
 	p.legend()
 }
 
-// dead shades the outage, and says so if there is room.
-func (p *picture) dead(y1, y2 float64) {
-	w := p.x(0) - left
-	p.add(`<rect class="dead" x="%d" y="%.1f" width="%.1f" height="%.1f"/>`, left, y1, w, y2-y1)
-	if x := left + w/2; y2-y1 > strip && w > 16 {
-		p.add(`<text transform="translate(%.1f %.1f) rotate(-90)" class="small faint" text-anchor="middle">server dead</text>`, x+4, (y1+y2)/2)
+// oracle is the bound, or under an adversity what the best policy could do.
+func (p *picture) oracle() {
+	const steps = 200
+	var d strings.Builder
+	for i := range steps + 1 {
+		s := float64(i) / steps
+		fmt.Fprintf(&d, "%c%.1f %.1f", "ML"[min(i, 1)], p.x(p.report.oracle(s)), share(s))
+	}
+	p.add(`<path class="bound" d="%s"/>`, d.String())
+}
+
+// phases shades the outages and the adversity.
+func (p *picture) phases(y1, y2 float64) {
+	c := p.config
+	p.phase("dead", "server dead", storm.Span{From: -c.Outage}, y1, y2)
+	p.phase("dead", "server dead again", c.SecondOutage(), y1, y2)
+	p.phase("foul", "adversity: "+c.Adversity.Name, c.BadPhase(), y1, y2)
+}
+
+// phase shades a stretch of time, and says what it is if there is room.
+func (p *picture) phase(class, says string, s storm.Span, y1, y2 float64) {
+	bound := p.config.Bound().Seconds()
+	from, to := p.x(s.From.Seconds()/bound), min(p.x(s.To.Seconds()/bound), right)
+	w := to - from
+	if w <= 0 {
+		return
+	}
+	p.add(`<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>`, class, from, y1, w, y2-y1)
+	if y2-y1 > strip && w > 16 {
+		p.add(`<text transform="translate(%.1f %.1f) rotate(-90)" class="small faint" text-anchor="middle">%s</text>`, from+w/2+4, (y1+y2)/2, says)
 	}
 }
 
@@ -185,19 +209,22 @@ func (p *picture) curve(res storm.Result) {
 	if back == p.config.Agents {
 		fmt.Fprintf(&d, "H%d", right)
 	}
-	p.add(`<path class="curve %s" d="%s"/>`, res.Arm, d.String())
+	p.add(`<path class="curve %s" data-arm="%[1]s" d="%s"/>`, res.Arm, d.String())
 }
 
 func (p *picture) legend() {
 	const x, swatch = right + 18, 26
 	y := float64(top + 4)
 	p.line("bound", x, y, x+swatch, y)
-	p.text(x+swatch+8, y+4, "", "start", "bound: all at 1")
+	p.text(x+swatch+8, y+4, "", "start", "best")
+	p.text(width-12, y+4, "small faint", "end", "99 %% at %.2f", p.report.oracle(0.99))
 	for _, res := range p.results {
 		y += 30
+		p.add(`<g data-arm="%s">`, res.Arm)
 		p.add(`<path class="curve %s" d="M%d %.1fh%d"/>`, res.Arm, x, y, swatch)
 		p.text(x+swatch+8, y+4, "", "start", "%s", res.Arm)
 		p.text(width-12, y+4, "small faint", "end", "%s", outcome(res))
+		p.add(`</g>`)
 	}
 }
 
@@ -223,7 +250,9 @@ func (p *picture) attempts() {
 
 func (p *picture) strip(res storm.Result, y, perBin float64) {
 	floor := y + strip
-	p.dead(y, floor)
+	p.add(`<g data-arm="%s">`, res.Arm)
+	defer p.add(`</g>`)
+	p.phases(y, floor)
 	p.add(`<path class="bars %s" d="%s"/>`, res.Arm, p.bars(res, floor, perBin))
 	p.line("grid", left, floor, right, floor)
 	p.line("capacity", left, floor-strip/mostShown, right, floor-strip/mostShown)

@@ -27,15 +27,16 @@ const mostMeasured = 1000
 // Measure connects as many agents as c has, up to a thousand, to a server on
 // loopback and returns what they cost. Nothing else should run in the process.
 func Measure(ctx context.Context, c Config) (Footprint, error) {
-	c.Memory, c.Agents, c.Address = false, min(c.Agents, mostMeasured), ""
+	c.Memory = false
 	if err := c.Validate(); err != nil {
 		return Footprint{}, err
 	}
-	p, err := newLoopback(ctx, c.Address)
+	n := min(c.Agents, mostMeasured)
+	p, err := newLoopback(ctx, "")
 	if err != nil {
 		return Footprint{}, err
 	}
-	s, err := newServer(ctx, p, newMeter(), life{auth: known{}, limits: listener.Limits{MaxPending: c.Agents}})
+	s, err := newServer(ctx, p, newMeter(), life{auth: known{}, limits: listener.Limits{MaxPending: n}})
 	if err != nil {
 		return Footprint{}, errors.Join(err, p.close())
 	}
@@ -43,7 +44,7 @@ func Measure(ctx context.Context, c Config) (Footprint, error) {
 	if err := s.gate.Open(ctx); err != nil {
 		return Footprint{}, err
 	}
-	return footprint(ctx, c.Agents, p)
+	return footprint(ctx, n, p)
 }
 
 func footprint(ctx context.Context, n int, p place) (Footprint, error) {

@@ -6,8 +6,8 @@ import (
 )
 
 // Oracle is the soonest moment, counted from the moment the server is first up, at
-// which that share of the agents can be back under the adversity of c. No policy is
-// faster, however much it knows.
+// which that share of the agents can be back, and stay, under the adversity of c. No
+// policy is faster, however much it knows.
 //
 // Derivation. Each agent needs one lookup, and the upstream does C(t) of them a second
 // at t: the capacity in fair weather, a share of it while the upstream is slow, none
@@ -25,11 +25,7 @@ import (
 func (c Config) Oracle(share float64) time.Duration {
 	n := math.Ceil(share*float64(c.Agents) - 1e-9)
 	work := time.Duration(n / c.Capacity * float64(time.Second))
-	back := c.finish(0, work)
-	if again := c.SecondOutage(); c.Adversity.Crash && back > again.From {
-		return c.finish(again.To, work)
-	}
-	return back
+	return c.finish(c.SecondOutage().To, work)
 }
 
 // finish is when work is done that is begun at from, both counted from the moment the

@@ -23,7 +23,7 @@ func TestOracleByHand(t *testing.T) {
 		"twice":     {400.0 / 60, 800.0 / 60},
 		"deaf":      {400.0 / 60, 800.0 / 60},
 		"hasty":     {400.0 / 60, 800.0 / 60},
-		"crash":     {400.0 / 60, 400.0/60 + 3 + 800.0/60}, // half are back, are lost, and all begin again
+		"crash":     {400.0/60 + 3 + 400.0/60, 400.0/60 + 3 + 800.0/60}, // half are back, are lost, and all begin again
 		"bound10":   {5, 10},
 		"bound100":  {50, 100},
 		"bound1000": {500, 1000},

@@ -353,6 +353,19 @@ func TestUnknownArmIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, "nice")
 }
 
+// The outage has to fit the fleet, not the thousand of it that are measured.
+func TestMeasureALargeFleet(t *testing.T) {
+	c := incident()
+	c.Agents, c.Capacity, c.Memory = 5000, 1400, false
+	if c.AtOnce() == 0 {
+		t.Skip("this process may not have 10,000 file descriptors")
+	}
+	require.NoError(t, c.Validate())
+	f, err := storm.Measure(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, 1000, f.Agents)
+}
+
 func TestMeasure(t *testing.T) {
 	c := incident()
 	c.Agents = 200
