@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/connhygiene/connhygiene/backoff"
 	"github.com/connhygiene/connhygiene/listener"
 )
 
-// A client that comes back politely.
+// A client that reconnects with exponential backoff and jitter.
 func Example_client() {
 	ctx, cancel := context.WithCancel(context.Background())
 	connect := func(_ context.Context, up func()) error {
@@ -19,39 +20,54 @@ func Example_client() {
 		cancel() // one session is enough for an example
 		return errors.New("stream lost")
 	}
-	var b backoff.Backoff // 500ms to 30s, doubling, half of each delay random
-	for b.Next(ctx) {     // waits what is due; false means stop, see b.Err
-		err := connect(ctx, b.Up) // calls Up once connected, returns when the stream is lost
-		b.Fail(err)
-	}
-	fmt.Println(errors.Is(b.Err(), context.Canceled))
+	err := reconnect(ctx, connect)
+	fmt.Println(errors.Is(err, context.Canceled))
 	// Output: true
 }
 
-// A server that lets in what it can serve.
+func reconnect(ctx context.Context, connect func(ctx context.Context, up func()) error) error {
+	b := backoff.Backoff{Splay: 10 * time.Second} // 800 agents and 80 logins a second
+	for b.Next(ctx) {
+		b.Fail(connect(ctx, b.Up)) // connect calls Up after the login, and returns when the stream is lost
+	}
+	return b.Err() // the end of ctx, in an ordinary shutdown
+}
+
+// A server that lets in no more logins at once than it can answer.
 func Example_server() {
-	ctx := context.Background()
-	srv := &http.Server{Handler: http.HandlerFunc(
-		func(_ http.ResponseWriter, r *http.Request) {
-			fmt.Println("logged in:", listener.AdmitContext(r.Context()))
-		})}
-	serve := func() (*listener.Gate, error) {
-		gate, err := listener.Config{Park: true}.Reserve(ctx, "tcp", "127.0.0.1:0") // clients wait, none is refused
-		if err != nil {
-			return nil, err
-		}
-		srv.ConnContext = listener.ConnContext // handlers call listener.AdmitContext once a client has logged in
-		go srv.Serve(listener.Throttle(gate, listener.Limits{MaxPending: 20}))
-		return gate, gate.Open(ctx) // once the server is ready
-	}
-	gate, err := serve()
+	login := func(*http.Request) error { return nil }
+	addr := make(chan net.Addr, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- serve(ctx, login, func(a net.Addr) { addr <- a }) }()
+	visit(<-addr)
+	cancel()
+	fmt.Println(<-served)
+	// Output:
+	// 200 OK
+	// <nil>
+}
+
+func serve(ctx context.Context, login func(*http.Request) error, ready func(net.Addr)) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		fmt.Println(err)
-		return
+		return err
 	}
-	visit(gate.Addr())
-	_ = srv.Close()
-	// Output: logged in: true
+	srv := &http.Server{ConnContext: listener.ConnContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := login(r); err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		listener.AdmitContext(r.Context()) // logged in: the next client may begin
+		fmt.Fprintln(w, "welcome")
+	})}
+	srv.ConnState = listener.ConnState // requests that never log in free their place as well
+	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
+	ready(l.Addr())
+	if err := srv.Serve(listener.Throttle(l, listener.Limits{MaxPending: 20})); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 func visit(addr net.Addr) {
@@ -61,5 +77,6 @@ func visit(addr net.Addr) {
 		fmt.Println(err)
 		return
 	}
+	fmt.Println(resp.Status)
 	_ = resp.Body.Close()
 }
