@@ -114,7 +114,8 @@ func (c *Cache[C, V]) told(r Revocation, at uint64) {
 	c.share.fences.add(r, at) // first: what is found from now on has been asked for before
 	switch {
 	case r.All:
-		c.revokeWhere(func(V) bool { return true }, true)
+		_, served := c.endWhere(func(V) bool { return true }, true, true) // the fleet stays known
+		c.revoked(served...)
 		return
 	case len(r.Keys)+len(r.Tags) == 0:
 		c.share.beaten()

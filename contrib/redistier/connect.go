@@ -17,6 +17,7 @@ type Tier struct {
 	names  names
 	member string // of this replica
 	clock  clock
+	maxLog int // entries of the log
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
@@ -39,6 +40,9 @@ type dialing struct {
 	err    error
 }
 
+// maxLog bounds the log, whatever is revoked in an hour: some 20 MB.
+const maxLog = 100_000
+
 // redialAfter is how long nobody tries to connect after a failure. The client connects
 // again by itself once it has been connected.
 const redialAfter = 200 * time.Millisecond
@@ -55,6 +59,7 @@ func New(c Config) (*Tier, error) {
 		config: c,
 		names:  names{tag + "era", tag + "log", tag + "replicas", tag + "v:", tag + "l:"},
 		member: randomName(),
+		maxLog: maxLog,
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	return t, nil

@@ -92,12 +92,11 @@ func (w *follower) beat(ctx context.Context, conn rueidis.DedicatedClient) error
 	if err != nil {
 		return fmt.Errorf("redistier: follow: %w", err)
 	}
-	if len(reply) != 3 {
+	if len(reply) != 4 {
 		return errReply
 	}
-	era, born := reply[0], number(reply[0])
-	last, now := number(reply[1]), number(reply[2])
-	complete := max(born, now-min(now, ticks(w.tier.config.Keep)))
+	era, last, now := reply[0], number(reply[1]), number(reply[2])
+	complete := max(number(reply[3]), now-min(now, ticks(w.tier.config.Keep)))
 	switch {
 	case era != w.era:
 		w.era, w.cursor = era, 0

@@ -2,6 +2,7 @@ package redistier_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"syscall"
 	"testing"
@@ -112,6 +113,39 @@ func TestFollowTellsOfAGap(t *testing.T) {
 	<-time.After(1200 * time.Millisecond)
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
 	w.until(all)
+}
+
+// A flood of revocations costs no memory without end, and a follower that starts later
+// knows from where on it has heard of all.
+func TestLogIsBounded(t *testing.T) {
+	s := redis(t)
+	tier := s.tier(t, redistier.Config{})
+	tier.SetMaxLog(20)
+	for i := range 50 {
+		require.NoError(t, tier.Revoke(t.Context(), ttlcache.Revocation{Keys: [][32]byte{{byte(i)}}}))
+	}
+	_, lease := kept(t, tier)
+	n, err := s.do(t, "XLEN", "{ttlcache}:log").AsInt64()
+	require.NoError(t, err)
+	require.LessOrEqual(t, n, int64(20))
+	first := make(chan uint64, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err = tier.Follow(ctx, func(r ttlcache.Revocation, at uint64) {
+		if r.All {
+			first <- at
+		}
+		if beat(r) {
+			cancel()
+		}
+	})
+	require.Error(t, err)
+	at := <-first
+	require.Less(t, at, lease)
+	require.Greater(t, at, lease-uint64(time.Minute.Microseconds()*2))
+	id, err := s.do(t, "XRANGE", "{ttlcache}:log", "-", "+", "COUNT", "1").AsXRange()
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintf("%d-0", at), id[0].ID)
 }
 
 func TestNoHeartbeatWithoutRedis(t *testing.T) {

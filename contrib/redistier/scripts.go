@@ -24,7 +24,8 @@ local function reset()
 	n = entry_at(n)
 	e = text(n)
 	run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-	redis.call('HSET', era, 'e', e, 'n', e, 'r', run)
+	redis.call('DEL', era)
+	redis.call('HSET', era, 'e', e, 'n', e, 'r', run, 't', e)
 	redis.call('XADD', log, e .. '-0', 'a', '1')
 end
 if not e or redis.call('EXISTS', log) == 0 then reset() end
@@ -59,22 +60,29 @@ return 1
 `)
 
 // revokeScript: KEYS era, log, values and leases; ARGV how long the log is kept, keys,
-// tags, all. Revoking everything is a new era. It is carried out although memory is short.
+// tags, all, how many entries are kept. Revoking everything is a new era. It is carried out
+// although memory is short. Of a log that is too long half is dropped, and its era knows
+// from where on the rest is complete.
 var revokeScript = rueidis.NewLuaScript("#!lua flags=allow-oom" + opening + `
 if ARGV[4] == '1' then reset() return 1 end
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 local at = entry_at(n)
 redis.call('HSET', era, 'n', text(at))
 redis.call('XADD', log, 'MINID', '~', text(math.max(0, at - tonumber(ARGV[1]))), text(at) .. '-0', 'k', ARGV[2], 't', ARGV[3])
+if redis.call('XLEN', log) > tonumber(ARGV[5]) then
+	redis.call('XTRIM', log, 'MAXLEN', math.floor(ARGV[5] / 2))
+	redis.call('HSET', era, 't', string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '%d+'))
+end
 return 1
 `)
 
-// beatScript: KEYS era, log. It returns the era, the last entry of the log, and now. Where
+// beatScript: KEYS era, log. It returns the era, the last entry of the log, now, and the
+// position from which on no entry has been dropped because there were too many. Where
 // the process of the server is another one than before, entries may be lost.
 const beatScript = "#!lua flags=allow-oom" + opening + `
 if run ~= string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') then reset() end
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-return {e, string.match(last[1][1], '%d+'), text(math.max(now, n))}
+return {e, string.match(last[1][1], '%d+'), text(math.max(now, n)), redis.call('HGET', era, 't')}
 `
 
 // replicasScript: KEYS the replicas; ARGV a name, for how many milliseconds it is alive,

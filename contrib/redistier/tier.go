@@ -107,7 +107,7 @@ func (t *Tier) revoke(ctx context.Context, r ttlcache.Revocation) error {
 	if r.All {
 		all = "1"
 	}
-	err = revokeScript.Exec(ctx, client, keys, []string{position(ticks(t.config.Keep)), join(r.Keys), join(r.Tags), all}).Error()
+	err = revokeScript.Exec(ctx, client, keys, []string{position(ticks(t.config.Keep)), join(r.Keys), join(r.Tags), all, strconv.Itoa(t.maxLog)}).Error()
 	if err != nil {
 		return fmt.Errorf("redistier: revoke: %w", err)
 	}
