@@ -47,22 +47,60 @@ const (
 	usualMin = time.Second
 )
 
-// physics is what no setting changes.
+// physics is what no setting changes: how long it takes at best, and what stands in
+// the way of that. Two things can, at different times of one recovery, so they are
+// decided apart: more is offered than the upstream can do, or too little because the
+// last agents are still waiting out their delays.
 func physics(c storm.Config) []setting {
-	regime, why := "capacity-limited", fmt.Sprintf("N/C > %v, the usual ceiling of delays: the queue decides, keep it below C*d = %.0f", usualMax, c.Capacity*c.Deadline.Seconds())
-	if c.Bound() < usualMax {
-		regime, why = "gap-limited", fmt.Sprintf("N/C < %v, the usual ceiling of delays: the last agent comes when its delay is over", usualMax)
-	}
-	offered := float64(c.Agents) / (usualMin + c.Deadline).Seconds()
-	danger, because := "no", "%.4g/s offered by N agents that wait %v and try for d is below C"
-	if offered > c.Capacity {
-		danger, because = "yes", "%.4g/s offered by N agents that wait %v and try for d is above C: without limits, nobody is ever back"
+	overload, gaps := offered(c, usualMin) > c.Capacity, usualMax > c.Bound()
+	regime, why := "capacity-limited", "what is in flight has to be limited: gate, pacer, window and planned do it, cache does it for lookups"
+	switch {
+	case overload && gaps:
+		regime, why = "capacity-limited, then gap-limited", "first more is offered than C, at the end less: gate, pacer, window and planned cure both, cache the first"
+	case gaps:
+		regime, why = "gap-limited", "the server waits for its agents: gate and planned have them in line when it opens, window and pacer shorten their delays; cache does not help"
 	}
 	return []setting{
-		{"bound", seconds(c.Bound()), "N/C: each agent costs one lookup, nobody can have all back sooner"},
+		{"bound", seconds(c.Bound()), "N/C: each agent costs one lookup, so the last one is back no sooner"},
 		{"regime", regime, why},
-		{"livelock", danger, fmt.Sprintf(because, offered, usualMin)},
+		{"livelock", yes(overload), livelock(c)},
+		{"gaps", yes(gaps), fmt.Sprintf("delays grow to %v, N/C is %v: %s", usualMax, seconds(c.Bound()), gapped(gaps))},
 	}
+}
+
+// offered is how many attempts a second N agents make that wait for delay on average
+// and then try for as long as the deadline.
+func offered(c storm.Config, delay time.Duration) float64 {
+	return float64(c.Agents) / (delay + c.Deadline).Seconds()
+}
+
+// livelock compares what is offered with the capacity, at the shortest delays and at
+// the longest, of which half is jitter.
+func livelock(c storm.Config) string {
+	first, last := offered(c, usualMin), offered(c, usualMax*3/4)
+	early := fmt.Sprintf("N/(mean delay + d) = %.4g/s at delays of %v", first, usualMin)
+	switch {
+	case first <= c.Capacity:
+		return early + ", not above C"
+	case last <= c.Capacity:
+		return fmt.Sprintf("%s is above C: without limits, clients that forget failures on connect never come back; at delays of %v it is %.4g/s, so others come late", early, usualMax, last)
+	default:
+		return fmt.Sprintf("%s is above C, and so is %.4g/s at delays of %v: without limits, most never come back", early, last, usualMax)
+	}
+}
+
+func gapped(gaps bool) string {
+	if gaps {
+		return "the last agent may come when the upstream has long been idle"
+	}
+	return "there are always enough agents at the door"
+}
+
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
 }
 
 func clientSettings(c storm.Config) []setting {

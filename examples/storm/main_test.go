@@ -226,14 +226,23 @@ func TestExplain(t *testing.T) {
 	status, out, _ := program(t.Context(), "-explain", "-agents", "800", "-capacity", "60", "-max-connections", "100")
 	require.Zero(t, status)
 	for name, value := range map[string]string{
-		"bound": "13.33s", "regime": "gap-limited", "livelock": "yes", "Splay": "13.33s", "SetWindow": "13.33s", "listener.Limits.MaxPending": "12",
+		"bound": "13.33s", "regime": "capacity-limited, then gap-limited", "livelock": "yes", "gaps": "yes", "Splay": "13.33s", "SetWindow": "13.33s", "listener.Limits.MaxPending": "12",
 		"MaxHint": "2m13.33s", "TTL": "1m0s", "MaxLoads": "12", "AuthPath": "12", "dbpool.Server, API": "48", "dbpool.Server, internal": "24", "memory": "20.0 MB",
 	} {
 		require.Regexp(t, `(?m)^\S*`+name+` +`+value+` `, out)
 	}
 	status, out, _ = program(t.Context(), "-explain", "-agents", "200000", "-capacity", "60")
 	require.Zero(t, status, "descriptors are no limit: it plays nothing")
-	require.Contains(t, out, "capacity-limited")
+	require.Regexp(t, `(?m)^regime +capacity-limited `, out)
+	require.Regexp(t, `(?m)^gaps +no `, out)
+	require.Regexp(t, `(?m)^livelock +yes .*most never come back`, out)
+	status, out, _ = program(t.Context(), "-explain", "-agents", "60", "-capacity", "60")
+	require.Zero(t, status)
+	require.Regexp(t, `(?m)^regime +gap-limited .*gate and planned`, out)
+	require.Regexp(t, `(?m)^livelock +no .*24/s`, out)
+	status, out, _ = program(t.Context(), "-explain", "-agents", "600", "-capacity", "60")
+	require.Zero(t, status)
+	require.Regexp(t, `(?m)^livelock +yes .*others come late`, out)
 	status, out, message := program(t.Context(), "-explain", "-max-connections", "5")
 	require.Equal(t, 2, status)
 	require.Empty(t, out)
