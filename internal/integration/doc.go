@@ -1,5 +1,5 @@
 // Package integration holds the packages of this repository against the peers
-// that they meet in production: PostgreSQL, PgBouncer, nginx, HAProxy and curl, as
+// that they meet in production: PostgreSQL, MariaDB, PgBouncer, nginx, HAProxy and curl, as
 // Debian packages them. It has no code of its own, and it is a module of its own, so
 // that nobody who imports a package inherits a database driver.
 //

@@ -14,6 +14,8 @@ import (
 // care of its data.
 type MariaDB struct {
 	Port int // Port is where it listens, on 127.0.0.1.
+
+	socket string
 }
 
 // StartMariaDB starts a server that takes maxConnections connections of [User]. It
@@ -36,10 +38,14 @@ func StartMariaDB(tb testing.TB, maxConnections int) *MariaDB {
 		}}
 	})
 	stopAtEnd(tb, syscall.SIGTERM, func() *process { return p })
-	return &MariaDB{Port: port}
+	return &MariaDB{Port: port, socket: filepath.Join(home.dir, "socket")}
 }
 
 // DSN is that of the driver "mysql" for an ordinary user.
 func (m *MariaDB) DSN() string {
 	return fmt.Sprintf("%s:%s@tcp(127.0.0.1:%d)/", User, Password, m.Port)
 }
+
+// AdminDSN is that of the driver "mysql" for an administrator, whom read_only does not
+// bind.
+func (m *MariaDB) AdminDSN() string { return fmt.Sprintf("root@unix(%s)/", m.socket) }

@@ -35,6 +35,11 @@ type Postgres struct {
 // them from superusers only. It ends with the test.
 func StartPostgres(tb testing.TB, maxConnections int) *Postgres {
 	tb.Helper()
+	return startPostgres(tb, maxConnections, "wal_level=minimal", "max_wal_senders=0")
+}
+
+func startPostgres(tb testing.TB, maxConnections int, settings ...string) *Postgres {
+	tb.Helper()
 	bin := filepath.Dir(find(tb, "postgres", "postgresql"))
 	p := &Postgres{tb: tb, bin: bin, place: newPlace(tb, "postgres")}
 	password := p.write(tb, "password", Password)
@@ -42,20 +47,24 @@ func StartPostgres(tb testing.TB, maxConnections int) *Postgres {
 		"--pgdata=data", "--username=" + Superuser, "--pwfile=" + password, "--auth=scram-sha-256",
 		"--locale=C", "--encoding=UTF8", "--no-sync",
 	}})
-	p.args = []string{"-D", "data"}
-	for _, setting := range []string{
-		"listen_addresses=127.0.0.1", "unix_socket_directories=" + p.dir,
-		"max_connections=" + strconv.Itoa(maxConnections), "shared_buffers=16MB",
-		"fsync=off", "synchronous_commit=off", "full_page_writes=off",
-		"wal_level=minimal", "max_wal_senders=0", "autovacuum=off", "jit=off",
-		"log_connections=on",
-	} {
-		p.args = append(p.args, "-c", setting)
-	}
+	p.configure(maxConnections, settings)
 	p.process, p.Port = serve(tb, postgresReady, p.program)
 	stopAtEnd(tb, syscall.SIGINT, func() *process { return p.process })
 	p.psql("create role " + User + " login password '" + Password + "'")
 	return p
+}
+
+// configure sets the arguments of the server.
+func (p *Postgres) configure(maxConnections int, settings []string) {
+	p.args = []string{"-D", "data"}
+	for _, setting := range append([]string{
+		"listen_addresses=127.0.0.1", "unix_socket_directories=" + p.dir,
+		"max_connections=" + strconv.Itoa(maxConnections), "shared_buffers=16MB",
+		"fsync=off", "synchronous_commit=off", "full_page_writes=off",
+		"autovacuum=off", "jit=off", "log_connections=on",
+	}, settings...) {
+		p.args = append(p.args, "-c", setting)
+	}
 }
 
 const postgresReady = "database system is ready to accept connections"
