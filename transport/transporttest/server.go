@@ -32,6 +32,8 @@ type Server struct {
 	serve  sync.WaitGroup
 	log    *testLog
 	book   book
+
+	mortals mortals
 }
 
 // NewServer starts a server that speaks HTTP/1 on the loopback interface.
@@ -39,7 +41,7 @@ func NewServer(tb testing.TB, handler http.Handler) *Server {
 	tb.Helper()
 	s := newServer(tb, handler)
 	l := listen(tb)
-	s.start("http://"+l.Addr().String(), func() error { return s.http.Serve(l) })
+	s.start("http://"+l.Addr().String(), func() error { return s.http.Serve(s.mortal(l)) })
 	return s
 }
 
@@ -70,7 +72,7 @@ func NewPipeServer(tb testing.TB, handler http.Handler) *Server {
 	s := newServer(tb, handler)
 	l := newPipeListener()
 	s.client.Transport.(*http.Transport).DialContext = l.dial
-	s.start("http://pipe.test", func() error { return s.http.Serve(l) })
+	s.start("http://pipe.test", func() error { return s.http.Serve(s.mortal(l)) })
 	return s
 }
 
@@ -103,7 +105,7 @@ func (s *Server) startTLS() {
 	roots := x509.NewCertPool()
 	roots.AddCert(cert.Leaf)
 	s.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
-	s.start("https://"+l.Addr().String(), func() error { return s.http.ServeTLS(l, "", "") })
+	s.start("https://"+l.Addr().String(), func() error { return s.http.ServeTLS(s.mortal(l), "", "") })
 }
 
 // Client returns the client of this server, always the same. It trusts the
@@ -136,10 +138,13 @@ func (s *Server) WantConns(most int) {
 func (s *Server) Close() {
 	s.client.CloseIdleConnections()
 	_ = s.http.Close()
+	s.mortals.close()
 	s.serve.Wait()
 	s.book.close()
 	s.log.close()
 }
+
+func (s *Server) mortal(l net.Listener) net.Listener { return mortalListener{l, &s.mortals} }
 
 func listen(tb testing.TB) net.Listener {
 	tb.Helper()
