@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A Cache remembers verdicts, see the package comment. All methods may be called
+// A Cache remembers the verdicts of an authenticator, see the package comment. C is the type
+// of a credential, V of a positive verdict. Make one with [New]. All methods may be called
 // from any number of goroutines.
 type Cache[C, V any] struct {
 	config    Config[C, V] // resolved
@@ -45,11 +46,11 @@ type shard[V any] struct {
 	_        [64]byte // keeps the locks of two shards on two cache lines
 }
 
-// New returns a cache that asks load, which must heed the end of its context. It
-// panics, naming the field, if load is nil or c contradicts itself: MaxEntries or
-// MaxDenied below zero, Reserved not below MaxLoads, Refresh of 1 and more, Jitter
-// above 1, NaN in either, MaxStale without Denied, or no Key for credentials that are
-// not strings.
+// New returns a cache whose load asks the authenticator, and must heed the end of its
+// context. A cache that only [Cache.Put] fills has [NoLoad]. New panics, naming the field,
+// if load is nil or c contradicts itself: MaxEntries or MaxDenied negative, Reserved not
+// below MaxLoads, Refresh not below 1, Jitter above 1, NaN in either, MaxStale without
+// Denied, StaleAfter without MaxStale, or no Key for credentials that are not strings.
 func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Cache[C, V] {
 	if load == nil {
 		panic("ttlcache: New with nil load; a cache that only Put fills has NoLoad")
@@ -108,17 +109,17 @@ func (c *Cache[C, V]) SetMaxLoads(n int) {
 	c.admission.resize(n, min(reservedOf(c.reserved, n), n-1)).tell()
 }
 
-// Get returns what the authenticator says about cred, from memory or by a load,
-// for which it waits until ctx is done. The error is
+// Get returns the verdict on cred, from memory or by a load, for which it waits until ctx
+// is done. The error is
 //
 //   - a denial, as the load returned it, if [Config.Denied] says so;
-//   - no verdict otherwise: [ErrOverloaded] if no load was admitted, the end of ctx
-//     with its cause, [ErrRevoked], [ErrNoKey], a [*PanicError], or what the load
-//     returned.
+//   - no verdict otherwise: [ErrOverloaded] if no load was admitted, [ErrLoadTimeout], the
+//     end of ctx with its cause, [ErrRevoked], [ErrNoKey], a [*PanicError], or the error of
+//     the load.
 //
-// An answer from memory does not look at ctx. With a ctx that is done Get asks
-// nobody. A caller whose deadline comes before its turn would is turned away at
-// once.
+// [Cache.Status] tells them apart. An answer from memory does not look at ctx. With a ctx
+// that is done Get starts no load. A caller whose deadline comes too early for a load to end
+// gets ErrOverloaded at once.
 func (c *Cache[C, V]) Get(ctx context.Context, cred C) (V, error) {
 	k, ok := c.digest(cred)
 	if !ok {
@@ -150,11 +151,13 @@ func (c *Cache[C, V]) Peek(cred C) (v V, ok bool) {
 	return v, false
 }
 
-// Put remembers that the authenticator, asked at that time, said v about cred: a
-// login has just answered what the next Get would ask. It reports whether v is
-// remembered. It is not if cred or v has been revoked at or after that time, if
-// something is known that was asked later, and if v has expired. A time to come
-// counts as now.
+// Put remembers the verdict v on cred, for which the authenticator was asked at that time:
+// a login has just answered the question of the next Get. asked must be a time.Now of this
+// process, from before the authenticator was asked; a time in the future counts as now.
+// Put reports whether v is remembered. It is not if cred or v has been revoked at or after
+// that time, if the cache knows the answer to a later question, denials included, and if v
+// has expired, which also ends the verdict that was there. Under very many revocations Put
+// may refuse more than it must.
 func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	k, ok := c.digest(cred)
 	if !ok {
@@ -348,7 +351,7 @@ func (c *Cache[C, V]) due(e *entry[V]) instant {
 // end returns when the credential that v was said about ends by itself.
 func (c *Cache[C, V]) end(v V) instant {
 	t := c.config.Expires(v)
-	if t.IsZero() {
+	if t.IsZero() || t.Equal(time.Unix(0, 0)) { // the latter is an exp claim that is absent
 		return distantFuture
 	}
 	return c.now().add(time.Until(t))

@@ -7,85 +7,83 @@ import (
 	"time"
 )
 
-// Config says what a [Cache] remembers, how long and how much. The zero value is
-// valid for credentials whose kind is string: it stores nothing, but joins and
-// bounds loads.
+// Config configures a [Cache]. The zero value is valid for credentials whose kind is
+// string: it stores nothing, but coalesces loads and limits how many run at once.
 //
-// C is the type of a credential, V of what the authenticator says about it.
+// C is the type of a credential, such as a token. V is the type of a positive verdict,
+// such as the user that the token belongs to.
+//
+// The fields are in the order in which they are needed: a first configuration sets Denied,
+// DenyTTL, TTL and MaxLoads.
 type Config[C, V any] struct {
-	// Key writes what identifies a credential. Whatever decides about the verdict
-	// belongs into it: with a token for several hosts, the host as well. Nil is
-	// allowed only if the kind of C is string, and means the string. It runs on the
-	// goroutine of the caller, must not keep h, and should not allocate: it is the
-	// hot path. A Key that writes nothing makes Get return [ErrNoKey].
-	Key func(h *Hash, c C)
-
-	// TTL is the longest life of a positive verdict, counted from when the question
-	// was asked. Zero and less store none: loads are still joined and bounded.
-	TTL time.Duration
-
-	// Jitter is the share of the life that is random, so that verdicts of one moment
-	// do not expire in another: a life is drawn from (TTL×(1−Jitter), TTL]. Zero
-	// means 0.1, less none, 1 is the most. A life is only ever shortened by it.
-	Jitter float64
-
-	// Expires returns when a credential ends by itself, such as the exp claim of a
-	// JWT. Its verdict ends then or after TTL, whichever comes first. A zero time is
-	// no end. It runs on the goroutine of the load or the Put. Nil means that no
-	// credential ends by itself.
-	Expires func(V) time.Time
-
-	// Denied reports whether an error of the load is a verdict: "this credential is
-	// bad", and not "I do not know". A denial ends a positive verdict at once and is
-	// never served over by MaxStale. Errors of contexts and panics are never offered
-	// to it. It runs on the goroutine of the load. Nil means that no error is a verdict.
+	// Denied reports whether an error of the load is a denial: "this credential is bad",
+	// and not "I do not know". A denial ends a positive verdict at once, and MaxStale
+	// never serves over it. Errors of contexts, panics and errors of this package are
+	// never offered to Denied, so they are no denials. Denied runs on the goroutine of
+	// the load, and of the caller of [Cache.Status]. Nil means that no error is a denial:
+	// then each attempt with a bad credential asks the authenticator.
 	Denied func(error) bool
 
-	// DenyTTL is how long a denial is remembered, counted from when the question was
-	// asked. Zero and less remember none. Keep it to seconds: a credential that
-	// becomes valid meanwhile stays denied. Without Denied it has no effect.
+	// DenyTTL is how long a denial is remembered (negative caching), counted from when the
+	// authenticator was asked. Zero or below remembers none. Keep it to seconds: a
+	// credential that becomes valid meanwhile stays denied. Without Denied it has no
+	// effect.
 	DenyTTL time.Duration
 
-	// MaxStale is how much longer the last positive verdict is served if a load fails
-	// without a verdict or is not admitted, though never past Expires. Zero and less
-	// serve none. It needs Denied: without it a denial would look like a failure.
+	// TTL is the longest life of a positive verdict, counted from when the authenticator
+	// was asked. Zero or below stores none: loads are still coalesced and limited.
+	TTL time.Duration
+
+	// MaxLoads is how many loads run at once, over all credentials: the number of requests
+	// that the authenticator can work on. Zero means 32, a negative value no limit.
+	// [Cache.SetMaxLoads] changes it.
+	MaxLoads int
+
+	// LoadTimeout bounds one load, including the time in the queue. Zero means 15s, a
+	// negative value no bound. A load that ignores the end of its context keeps its slot of
+	// MaxLoads until it returns, but its callers get an error that is [ErrLoadTimeout].
+	LoadTimeout time.Duration
+
+	// Key writes the parts that identify a credential. Everything that decides about the
+	// verdict must be in it: if a token is valid for one host, the host as well; if the
+	// load reads a tenant from its context, that tenant. Callers with equal keys share a
+	// load, which has the context values of the first of them. Nil is allowed only if the
+	// kind of C is string, and means that string. Key runs on the goroutine of the caller,
+	// must not keep h, and should not allocate. A Key that writes nothing makes Get return
+	// [ErrNoKey].
+	Key func(h *Hash, c C)
+
+	// Expires returns when a credential ends by itself, such as the exp claim of a JWT.
+	// Its verdict ends then or after TTL, whichever comes first. The zero time and
+	// time.Unix(0, 0), which is an exp that is absent, mean no end. Get still returns a verdict
+	// whose end has passed, but does not store it: let the load return an error if that
+	// is a denial. Expires runs on the goroutine of the load or of the Put. Nil means
+	// that no credential ends by itself.
+	Expires func(V) time.Time
+
+	// MaxStale is how much longer the last positive verdict is served while loads fail
+	// without a verdict or are not admitted, but never past Expires. After such a failure
+	// the credential is not asked about for a second, then two, and so on up to
+	// LoadTimeout. Zero or below serves none. MaxStale needs Denied, since without it
+	// a denial would look like a failure. If the authenticator hangs, callers wait for
+	// LoadTimeout before they get the stale verdict: set StaleAfter as well.
 	MaxStale time.Duration
 
-	// StaleAfter is how long a caller waits for a credential that has a verdict which
-	// MaxStale allows to serve: then it gets that, and the load goes on. Without it, callers
-	// wait for LoadTimeout if the authenticator hangs, which is the commonest outage. Zero and
-	// less make them wait. It needs MaxStale.
+	// StaleAfter is how long a caller waits for a load if there is a verdict that MaxStale
+	// allows to serve: then the caller gets that verdict, and the load goes on. It should be
+	// shorter than the deadline of the callers. Zero or below lets callers wait for the
+	// load. It needs MaxStale.
 	StaleAfter time.Duration
 
 	// Refresh is the share of a verdict's life after which a hit renews it in the
-	// background. Zero and less renew nothing ahead of time; with 1 and more New panics.
+	// background. Zero or below renews nothing ahead of time; with 1 or above New panics.
 	Refresh float64
 
-	// MaxEntries is how many positive verdicts are kept, expired ones among them:
-	// those make a credential known. Zero means 65536. Below zero New panics: an auth
-	// cache without a bound is a way to exhaust memory.
-	MaxEntries int
-
-	// MaxDenied is how many denials are kept, apart from MaxEntries. Zero means 4096.
-	// Below zero New panics.
-	MaxDenied int
-
-	// MaxLoads is how many loads run at once, over all credentials. Zero means 32,
-	// less no limit.
-	MaxLoads int
-
-	// MaxQueue is how many loads wait for their turn; beyond it Get returns an error
-	// that is [ErrOverloaded]. Zero means 4096, less no limit.
-	MaxQueue int
-
-	// Reserved is how many of MaxLoads are kept for known credentials, and less than
-	// MaxLoads. Zero means a quarter of MaxLoads, less none.
-	Reserved int
-
-	// LoadTimeout bounds one load, the wait for its turn included. Zero means 15s,
-	// less no bound. A load that ignores the end of its context keeps its turn until
-	// it returns, but nobody waits for it any longer.
-	LoadTimeout time.Duration
+	// OnEvent is called for everything that happens other than hits, for logs and metrics.
+	// It is called outside all locks, on the goroutine that [Kind] names. It should not
+	// panic; a panic is dropped, since it must not cost a verdict. Nil is called for
+	// nothing.
+	OnEvent func(Event)
 
 	// Tier is what this cache shares with others, such as those of the other replicas of
 	// one server: positive verdicts, so that a restart is no cold cache, and revocations.
@@ -111,10 +109,33 @@ type Config[C, V any] struct {
 	// that there are no tags.
 	Tags func(V) []string
 
-	// OnEvent is told what happens other than hits, for logs and metrics. It is called
-	// outside all locks, on the goroutine that [Kind] names. It should not panic; if it
-	// does, that is dropped, for it must not cost a verdict. Nil means nobody is told.
-	OnEvent func(Event)
+	// The fields below are rarely needed.
+
+	// MaxEntries is how many positive verdicts and known credentials are kept. A credential
+	// is known if it had a positive verdict, also after that has ended. Zero means 65536. With
+	// a negative value New panics: an auth cache without a bound is a way to exhaust memory.
+	MaxEntries int
+
+	// MaxDenied is how many denials are kept, apart from MaxEntries. Zero means 4096. With a
+	// negative value New panics.
+	MaxDenied int
+
+	// MaxQueue is how many loads wait for a slot of MaxLoads; beyond it Get returns an error
+	// that is [ErrOverloaded] (load shedding). Loads that cannot be expected to end within
+	// LoadTimeout, or before the deadlines of their callers, are not queued. Zero means
+	// 4096, a negative value no limit.
+	MaxQueue int
+
+	// Reserved is how many of MaxLoads are kept for known credentials, and is less than
+	// MaxLoads. They are lent to strangers while no known credential is due to be asked
+	// about again, as after a restart. Zero means a quarter of MaxLoads, a negative value
+	// none.
+	Reserved int
+
+	// Jitter is the share of a verdict's life that is random, so that verdicts of one moment
+	// do not all expire in another: a life is drawn from (TTL×(1−Jitter), TTL]. Zero means
+	// 0.1, a negative value none, and above 1 New panics. Jitter only shortens a life.
+	Jitter float64
 }
 
 const (

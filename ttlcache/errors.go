@@ -8,17 +8,17 @@ import (
 )
 
 var (
-	// ErrOverloaded is in the errors of Get when no load was admitted, see
+	// ErrOverloaded is in the errors of Get if no load was admitted, see
 	// [Config.MaxQueue]. Such an error has a method RetryAfter() time.Duration, which
-	// says when there may be room, and answers with 503: it is no verdict.
+	// says when there may be room. It is no verdict: answer 503.
 	ErrOverloaded = errors.New("ttlcache: overloaded")
 
-	// ErrRevoked is returned by Get if the credential, or what the load said about it,
-	// was revoked again each time that it was asked. It is no verdict.
+	// ErrRevoked is returned by Get if the credential, or the verdict of the load, was
+	// revoked again each time that the load asked. It is no verdict.
 	ErrRevoked = errors.New("ttlcache: revoked while it was asked for")
 
-	// ErrNoKey is returned by Get if [Config.Key] wrote nothing: one entry for
-	// everybody would be a hole.
+	// ErrNoKey is returned by Get if [Config.Key] wrote nothing: a verdict without a key
+	// would be everybody's.
 	ErrNoKey = errors.New("ttlcache: Key wrote nothing")
 
 	// ErrLoadTimeout is in the errors of Get if the load did not end within

@@ -98,6 +98,7 @@ func TestExpiresWinsOverTTL(t *testing.T) {
 			"soon":  time.Now().Add(10 * time.Second),
 			"late":  time.Now().Add(time.Hour),
 			"never": {},
+			"unset": time.Unix(0, 0),
 			"past":  time.Now().Add(-time.Second),
 			"now":   time.Now(),
 		}
@@ -110,10 +111,10 @@ func TestExpiresWinsOverTTL(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, end, v)
 		}
-		require.Equal(t, 3, c.Len(), "what has ended is not stored")
+		require.Equal(t, 4, c.Len(), "what has ended is not stored")
 		require.False(t, c.Put("past", ends["past"], time.Now()))
 		time.Sleep(10*time.Second - 1)
-		for token, want := range map[string]bool{"soon": true, "late": true, "never": true, "past": false, "now": false} {
+		for token, want := range map[string]bool{"soon": true, "late": true, "never": true, "unset": true, "past": false, "now": false} {
 			_, ok := c.Peek(token)
 			require.Equal(t, want, ok, token)
 		}
