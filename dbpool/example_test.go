@@ -457,3 +457,17 @@ func ExampleReadOnly() {
 	// true
 	// false
 }
+
+// Any driver: a query has ended by its deadline, and the idle connections may be dead too.
+func ExampleSuspect() {
+	srv := new(dbpooltest.Server)
+	db, err := dbpool.Open(srv.Connector(), dbpool.Server(4))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	_, err = dbpool.Warm(context.Background(), db, 4)
+	fmt.Println(err, dbpool.Suspect(context.Background(), db), "dead")
+	// Output: <nil> 0 dead
+}

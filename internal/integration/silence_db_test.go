@@ -83,10 +83,18 @@ const (
 // all that fell silent and one more.
 func inARow(t *testing.T, db *sql.DB) (failed int, took time.Duration) {
 	t.Helper()
+	return inARowOf(t, silentDeadline, func(ctx context.Context) error {
+		_, err := db.ExecContext(ctx, "select 1")
+		return err
+	})
+}
+
+func inARowOf(t *testing.T, deadline time.Duration, query func(context.Context) error) (failed int, took time.Duration) {
+	t.Helper()
 	from := time.Now()
 	for range silentIdle + 1 {
-		ctx, cancel := context.WithTimeout(t.Context(), silentDeadline)
-		_, err := db.ExecContext(ctx, "select 1")
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		err := query(ctx)
 		cancel()
 		if err == nil {
 			return failed, time.Since(from)
