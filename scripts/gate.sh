@@ -7,7 +7,7 @@
 
 # test comes first: it is what the README promises, with nothing but Go. The rest
 # goes from what is cheap to fail to what is dear.
-steps=(test install lint consumer release api examples race cross releases services fuzz)
+steps=(test install lint consumer release api examples race cross releases platforms services fuzz)
 [ $# -eq 0 ] || steps=("$@")
 
 limit=()

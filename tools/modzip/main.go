@@ -4,9 +4,11 @@
 //
 // Usage:
 //
-//	modzip [-rev HEAD] [-version v0.1.0] repository proxy
+//	modzip [-rev HEAD] [-version v0.1.0] [-dir contrib/promstats] repository proxy
 //
-// What is not committed is not in it, and neither are nested modules.
+// What is not committed is not in it, and neither are nested modules, unless -dir names
+// one. What a nested module requires of the repository's other modules must be named by
+// -released, or be the version itself: a user of it gets no replacement.
 package main
 
 import (
@@ -16,7 +18,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,43 +33,75 @@ func main() {
 	flags := flag.NewFlagSet("modzip", flag.ExitOnError)
 	rev := flags.String("rev", "HEAD", "the commit")
 	version := flags.String("version", "v0.1.0", "the version that it is to be")
+	dir := flags.String("dir", "", "the folder of the module in the repository")
+	released := flags.String("released", "", "the versions that users can get, with spaces between")
 	_ = flags.Parse(os.Args[1:]) // ExitOnError
 	if flags.NArg() != 2 {
 		fmt.Fprintln(os.Stderr, "modzip: want two directories, that of the repository and that of the proxy")
 		os.Exit(2)
 	}
-	if err := publish(flags.Arg(0), *rev, *version, flags.Arg(1)); err != nil {
+	r := release{rev: *rev, version: *version, dir: *dir, released: strings.Fields(*released)}
+	if err := r.publish(flags.Arg(0), flags.Arg(1)); err != nil {
 		fmt.Fprintln(os.Stderr, "modzip:", err)
 		os.Exit(1)
 	}
 }
 
-// publish adds the module at the root of repo, as it is in the commit rev, to the
-// directory proxy under the given version.
-func publish(repo, rev, version, proxy string) error {
+// A release is what is published, and as what.
+type release struct {
+	rev, version string
+	dir          string   // of the module, "" for the root
+	released     []string // versions of the repository's modules that can be had
+}
+
+// publish adds the module of repo to the directory proxy.
+func (r release) publish(repo, proxy string) error {
 	repo, err := filepath.Abs(repo)
 	if err != nil {
 		return err
 	}
-	mod, err := git(repo, "show", rev+":go.mod")
+	name := path.Join(r.dir, "go.mod")
+	mod, err := git(repo, "show", r.rev+":"+name)
 	if err != nil {
 		return err
 	}
-	m := module.Version{Path: modfile.ModulePath(mod), Version: version}
-	var archive bytes.Buffer
-	if err := zip.CreateFromVCS(&archive, m, repo, rev, ""); err != nil {
+	if err := r.checkRequired(name, mod); err != nil {
 		return err
 	}
-	info, err := describe(repo, rev, version)
+	m := module.Version{Path: modfile.ModulePath(mod), Version: r.version}
+	var archive bytes.Buffer
+	if err := zip.CreateFromVCS(&archive, m, repo, r.rev, r.dir); err != nil {
+		return err
+	}
+	info, err := describe(repo, r.rev, r.version)
 	if err != nil {
 		return err
 	}
 	return write(proxy, m, map[string][]byte{
-		"list":            []byte(version + "\n"),
-		version + ".info": info,
-		version + ".mod":  mod,
-		version + ".zip":  archive.Bytes(),
+		"list":              []byte(r.version + "\n"),
+		r.version + ".info": info,
+		r.version + ".mod":  mod,
+		r.version + ".zip":  archive.Bytes(),
 	})
+}
+
+// checkRequired refuses a module whose users could not get what it requires: the
+// replacements in its go.mod are its own.
+func (r release) checkRequired(name string, mod []byte) error {
+	file, err := modfile.Parse(name, mod, nil)
+	if err != nil {
+		return err
+	}
+	for _, replaced := range file.Replace {
+		for _, required := range file.Require {
+			v := required.Mod.Version
+			if required.Mod.Path == replaced.Old.Path && v != r.version && !slices.Contains(r.released, v) {
+				return fmt.Errorf("%s requires %s %s, which is neither released nor %s: tag that first, or go -C %s mod edit -require=%s@%s",
+					name, required.Mod.Path, v, r.version, path.Dir(name), required.Mod.Path, r.version)
+			}
+		}
+	}
+	return nil
 }
 
 // describe returns the .info of a version: its name and when it was committed.
