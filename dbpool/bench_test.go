@@ -1,7 +1,9 @@
 package dbpool_test
 
 import (
+	"context"
 	"database/sql"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -110,4 +112,27 @@ func TestGoroutines(t *testing.T) {
 		require.Equal(t, 1, c.Stats().Waiting)
 		require.Zero(t, ours())
 	})
+}
+
+// nothing is a connection that takes everything and always has a byte.
+type nothing struct{ net.Conn }
+
+func (nothing) Write(b []byte) (int, error) { return len(b), nil }
+func (nothing) Read([]byte) (int, error)    { return 1, nil }
+
+// BenchmarkWatch is what a Dialer's watch adds to one request and its answer.
+func BenchmarkWatch(b *testing.B) {
+	dial := func(context.Context, string, string) (net.Conn, error) { return nothing{}, nil }
+	watched, err := dbpool.TCP{Dial: dial}.Dialer()(b.Context(), "tcp", "db")
+	require.NoError(b, err)
+	b.ReportAllocs()
+	var buf [1]byte
+	for b.Loop() {
+		if _, err := watched.Write(buf[:]); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := watched.Read(buf[:]); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

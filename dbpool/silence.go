@@ -67,6 +67,7 @@ func (a *addresses) watch(conn net.Conn, name string) net.Conn {
 	defer a.mu.Unlock()
 	addr := a.known[name]
 	if addr == nil {
+		a.forgetLocked()
 		addr = &address{conns: make(map[*watched]struct{})}
 		a.known[name] = addr
 	}
@@ -78,6 +79,18 @@ func (a *addresses) watch(conn net.Conn, name string) net.Conn {
 		return watchedSocket{w, socket}
 	}
 	return w
+}
+
+// forgetLocked forgets addresses without connections: those of a service whose
+// addresses change would add up.
+func (a *addresses) forgetLocked() {
+	for name, addr := range a.known {
+		addr.mu.Lock()
+		if len(addr.conns) == 0 {
+			delete(a.known, name)
+		}
+		addr.mu.Unlock()
+	}
 }
 
 // NetConn returns the connection below.
