@@ -114,15 +114,15 @@ func TestGoroutines(t *testing.T) {
 	})
 }
 
-// nothing is a connection that takes everything and always has a byte.
-type nothing struct{ net.Conn }
+// idleConn is a connection that takes everything and always has a byte.
+type idleConn struct{ net.Conn }
 
-func (nothing) Write(b []byte) (int, error) { return len(b), nil }
-func (nothing) Read([]byte) (int, error)    { return 1, nil }
+func (idleConn) Write(b []byte) (int, error) { return len(b), nil }
+func (idleConn) Read([]byte) (int, error)    { return 1, nil }
 
 // BenchmarkWatch is what a Dialer's watch adds to one request and its answer.
 func BenchmarkWatch(b *testing.B) {
-	dial := func(context.Context, string, string) (net.Conn, error) { return nothing{}, nil }
+	dial := func(context.Context, string, string) (net.Conn, error) { return idleConn{}, nil }
 	watched, err := dbpool.TCP{Dial: dial}.Dialer()(b.Context(), "tcp", "db")
 	require.NoError(b, err)
 	b.ReportAllocs()
