@@ -31,21 +31,6 @@ type Cache[C, V any] struct {
 	share *sharing[V] // nil without a Tier
 }
 
-// A shard holds all that is known about some of the credentials.
-type shard[V any] struct {
-	hits     atomic.Uint64 // beside mu, which a hit needs as well
-	due      atomic.Int64  // the instant at which the oldest verdict is to be asked for again
-	mu       sync.RWMutex  // guards the fields below
-	verdicts sieve[V]
-	past     sieve[struct{}]       // known credentials whose verdict is gone; within the budget of verdicts
-	flights  map[digest]*flight[V] // loads that may still be joined
-	running  map[digest]*run
-	cleared  fence // the last Clear
-	bars     bars
-	told     bars     // by the log of the tier: what came through that is judged by its place there
-	_        [64]byte // keeps the locks of two shards on two cache lines
-}
-
 // New returns a cache whose load asks the authenticator, and must heed the end of its
 // context. A cache that only [Cache.Put] fills has [NoLoad]. New panics, naming the field,
 // if load is nil or c contradicts itself: MaxEntries or MaxDenied negative, Reserved not
@@ -192,41 +177,6 @@ func (c *Cache[C, V]) digest(cred C) (digest, bool) {
 	return c.hasher.end(h)
 }
 
-func (c *Cache[C, V]) shard(k *digest) *shard[V] { return &c.shards[k.index(len(c.shards))] }
-
-// now does not read the wall clock, which may be set.
-func (c *Cache[C, V]) now() instant { return instant(time.Since(c.base)) }
-
-func (s *shard[V]) lookup(k *digest) *entry[V] {
-	s.mu.RLock()
-	e := s.verdicts.get(k)
-	s.mu.RUnlock()
-	return e
-}
-
-func (s *shard[V]) len() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.lenLocked()
-}
-
-func (s *shard[V]) lenLocked() int { return s.verdicts.len() + s.past.len() }
-
-// knowsLocked reports whether k had a positive verdict before.
-func (s *shard[V]) knowsLocked(k *digest) bool {
-	return s.verdicts.get(k) != nil || s.past.get(k) != nil
-}
-
-// roomLocked makes room for a verdict on k, at the cost of a credential whose own is gone.
-func (s *shard[V]) roomLocked(k *digest) {
-	if e := s.past.get(k); e != nil {
-		s.past.remove(e)
-	}
-	if s.past.oldest != nil && s.verdicts.get(k) == nil && s.lenLocked() >= s.verdicts.max {
-		s.past.remove(s.past.oldest)
-	}
-}
-
 // supersededLocked reports whether something is known that was asked after q. At the
 // same instant a Put wins, since a load began before it.
 func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
@@ -309,34 +259,6 @@ func (c *Cache[C, V]) forgetLocked(s *shard[V], k digest) *entry[V] {
 	return e
 }
 
-// noteDueLocked keeps what someoneIsDue looks at. The oldest entry of a shard was asked
-// for first, so it is due first but for Jitter, and for credentials that end by
-// themselves: those need not be asked for again.
-func (c Config[C, V]) noteDueLocked(s *shard[V]) {
-	due := distantFuture
-	if s.past.oldest != nil {
-		due = 0
-	} else if e := s.verdicts.oldest; e != nil {
-		due = e.expires
-		if c.Refresh > 0 {
-			due = instant(e.renew.Load())
-		}
-	}
-	s.due.Store(int64(due))
-}
-
-// someoneIsDue reports whether a known credential has to be asked for again within that
-// time. It takes no lock.
-func (c *Cache[C, V]) someoneIsDue(within time.Duration) bool {
-	soon := c.now().add(within)
-	for i := range c.shards {
-		if due := instant(c.shards[i].due.Load()); due <= soon && due < distantFuture {
-			return true
-		}
-	}
-	return false
-}
-
 // life draws how long a verdict lives.
 func (c *Cache[C, V]) life() time.Duration {
 	ttl := max(0, c.config.TTL)
@@ -355,14 +277,4 @@ func (c *Cache[C, V]) end(v V) instant {
 		return distantFuture
 	}
 	return c.now().add(time.Until(t))
-}
-
-// add returns t+d, or the end of time if that comes first. A d below zero is for a t that
-// is not.
-func (t instant) add(d time.Duration) instant {
-	sum := t + instant(d)
-	if d > 0 && sum < t {
-		return distantFuture
-	}
-	return sum
 }

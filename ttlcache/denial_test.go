@@ -201,7 +201,7 @@ func TestPutFromBeforeADenial(t *testing.T) {
 		after   func(t *testing.T, c *ttlcache.Cache[string, string], p *provider)
 	}{
 		"not kept": {0, func(*testing.T, *ttlcache.Cache[string, string], *provider) {}},
-		"ended":    {time.Second, func(*testing.T, *ttlcache.Cache[string, string], *provider) { time.Sleep(time.Minute) }}, // of the synctest bubble
+		"ended":    {time.Second, func(*testing.T, *ttlcache.Cache[string, string], *provider) { aMinute() }},
 		"displaced": {time.Hour, func(t *testing.T, c *ttlcache.Cache[string, string], p *provider) {
 			for i := range 100 {
 				token := fmt.Sprint(i)

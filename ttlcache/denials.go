@@ -3,11 +3,11 @@ package ttlcache
 import "sync"
 
 // denials are remembered apart from positive verdicts, so that no flood of bad
-// credentials displaces a good one. Whoever changes what is known about a credential
+// credentials displaces a good one. A caller that changes what is known about a credential
 // holds the lock of its shard as well.
-type denials struct{ shelves []shelf }
+type denials struct{ shards []denialShard }
 
-type shelf struct {
+type denialShard struct {
 	mu      sync.RWMutex // guards entries
 	entries sieve[error]
 	_       [64]byte // as in shard
@@ -15,17 +15,17 @@ type shelf struct {
 
 func newDenials(budget int) denials {
 	budgets := shares(budget)
-	d := denials{make([]shelf, len(budgets))}
+	d := denials{make([]denialShard, len(budgets))}
 	for i, n := range budgets {
-		d.shelves[i].entries = newSieve[error](n)
+		d.shards[i].entries = newSieve[error](n)
 	}
 	return d
 }
 
-func (d denials) shelf(k *digest) *shelf { return &d.shelves[k.index(len(d.shelves))] }
+func (d denials) shard(k *digest) *denialShard { return &d.shards[k.index(len(d.shards))] }
 
 func (d denials) get(k *digest) *entry[error] {
-	s := d.shelf(k)
+	s := d.shard(k)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.entries.get(k)
@@ -42,7 +42,7 @@ func (d denials) fresh(k *digest, now instant) error {
 }
 
 func (d denials) put(e *entry[error], now instant) {
-	s := d.shelf(&e.key)
+	s := d.shard(&e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries.put(e, now)
@@ -50,7 +50,7 @@ func (d denials) put(e *entry[error], now instant) {
 
 // remove forgets the denial of k and returns it, or nil.
 func (d denials) remove(k digest) *entry[error] {
-	s := d.shelf(&k)
+	s := d.shard(&k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries.get(&k)
@@ -61,8 +61,8 @@ func (d denials) remove(k digest) *entry[error] {
 }
 
 func (d denials) clear() {
-	for i := range d.shelves {
-		s := &d.shelves[i]
+	for i := range d.shards {
+		s := &d.shards[i]
 		s.mu.Lock()
 		s.entries.clear()
 		s.mu.Unlock()
@@ -71,8 +71,8 @@ func (d denials) clear() {
 
 func (d denials) len() int {
 	n := 0
-	for i := range d.shelves {
-		s := &d.shelves[i]
+	for i := range d.shards {
+		s := &d.shards[i]
 		s.mu.RLock()
 		n += s.entries.len()
 		s.mu.RUnlock()

@@ -7,31 +7,52 @@ import (
 	"time"
 )
 
-// A flight is a load and those who wait for it.
+// A flight is a load and the callers that wait for it. It goes through these states:
+//
+//	    miss, refresh
+//	          |
+//	 tier asked (early)  -- found there -------------------------> settled
+//	          |
+//	 admission.enter  ---- error: turnAway ----------------------> settled
+//	    |         |
+//	waiting --- running
+//	 |   |        |
+//	 |   |        +-- publish: a verdict ------------------------> settled
+//	 |   |        +-- fail: an error, a panic -------------------> settled
+//	 |   |        +-- expire: LoadTimeout; goes on running ------> settled
+//	 |   +-- refuse: cannot end in time -------------------------> settled
+//	 +-- abandon: the last caller has left ----------------------> settled
+//
+// settled means that it has its one result, which all callers get, and that the next Get
+// of the credential begins another flight.
 type flight[V any] struct {
-	ticket
-	key        digest
-	shard      *shard[V]
-	ctx        context.Context // of the load
-	cancel     context.CancelFunc
-	disarm     func() bool // of what happens when ctx ends
-	load       func() (V, error)
-	background bool          // nobody needs to wait
-	began      time.Time     // known to run only
-	left       bool          // as began: its place is free
-	known      bool          // there was a verdict
-	lease      uint64        // of the tier for the answer, or zero
-	done       chan struct{} // closed once result is there
+	ticket // guarded by the lock of the admission
 
-	// The shard's lock guards these.
-	early   bool // the tier is asked first, and the admission does not know of it
-	waiters int
-	settled bool
-	result  result[V]
+	// These do not change.
+	key    digest
+	shard  *shard[V]
+	ctx    context.Context // of the load
+	cancel context.CancelFunc
+	disarm func() bool // of expire, which is called when ctx ends
+	load   func() (V, error)
+	known  bool          // there was a verdict
+	done   chan struct{} // closed once it is settled
+
+	// These belong to the goroutine of the load, or before it of the tier lookup.
+	began     time.Time
+	slotFreed bool   // it has left the admission
+	lease     uint64 // of the tier for the answer, or zero
+
+	// The lock of the shard guards these.
+	early      bool // the tier is asked first, and the admission does not know the flight
+	background bool // it goes on if no caller waits
+	waiters    int
+	settled    bool
+	result     result[V]
 }
 
-// A result is what Get returns. With stale, the verdict is one that has expired and
-// is served because of it.
+// A result is what Get returns. If stale is not nil, it is the reason why the verdict is
+// one that has expired.
 type result[V any] struct {
 	v     V
 	err   error
@@ -39,15 +60,15 @@ type result[V any] struct {
 	age   time.Duration // of a stale verdict, since it was asked for
 }
 
-// An answer is what a load said.
+// An answer is the result of a load, judged.
 type answer[V any] struct {
 	v      V
 	err    error
-	denied bool    // err is a verdict
+	denied bool    // err is a denial
 	end    instant // of the credential by itself
 }
 
-// miss is Get for what is not in memory, or no longer.
+// miss is Get for a credential without a fresh positive verdict in memory.
 func (c *Cache[C, V]) miss(ctx context.Context, cred C, s *shard[V], k digest, now instant) (v V, err error) {
 	if err := c.denials.fresh(&k, now); err != nil {
 		c.counters.deniedHits.Add(1)
@@ -277,14 +298,14 @@ func (c *Cache[C, V]) ask(f *flight[V]) {
 // leave makes room for the next load, once. It comes before the result, so that a
 // caller who has that finds the place free.
 func (c *Cache[C, V]) leave(f *flight[V]) turns {
-	if f.left {
+	if f.slotFreed {
 		return turns{}
 	}
-	f.left = true
+	f.slotFreed = true
 	return c.admission.leave(&f.ticket, time.Since(f.began), f.ctx.Err() != nil)
 }
 
-// judge calls what else of the configuration has a say in an answer.
+// judge calls Denied or Expires.
 func (c *Cache[C, V]) judge(v V, err error) answer[V] {
 	if err != nil {
 		return answer[V]{err: err, denied: c.isDenial(err)}

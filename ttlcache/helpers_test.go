@@ -160,3 +160,6 @@ func pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// aMinute passes, of the synctest bubble.
+func aMinute() { time.Sleep(time.Minute) }

@@ -26,7 +26,7 @@ func TestOverloadOverHTTP(t *testing.T) {
 	const capacity = float64(slots) * float64(time.Second) / float64(took)
 	var asked atomic.Int64
 	provider := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		time.Sleep(around(random(uint64(asked.Add(1))), took, 0.3)) // real time: the provider works
+		_ = pause(context.Background(), around(random(uint64(asked.Add(1))), took, 0.3))
 	}))
 	defer provider.Close()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: slots}}

@@ -5,11 +5,6 @@ import (
 	"sync/atomic"
 )
 
-// An instant is a monotonic time, in nanoseconds since the cache was made.
-type instant int64
-
-const distantFuture instant = 1<<63 - 1
-
 // An entry is a verdict. Only the atomic fields and the links change once it is in
 // a sieve, so whoever got hold of one may read it without a lock.
 type entry[T any] struct {
@@ -123,28 +118,3 @@ func (s *sieve[T]) remove(e *entry[T]) {
 }
 
 func (s *sieve[T]) clear() { *s = newSieve[T](s.max) }
-
-const (
-	maxShards = 64 // enough for 16 cores at four shards each
-	minShare  = 32 // of a shard: with less, chance would leave much of the budget unused
-)
-
-// shares splits a budget into those of shards, whose number is a power of two. Their
-// sum is the budget. Keys are random, so n distinct ones use nearly all of it.
-func shares(budget int) []int {
-	n := 1
-	for n < maxShards && budget/(2*n) >= minShare {
-		n *= 2
-	}
-	s := make([]int, n)
-	for i := range s {
-		s[i] = budget / n
-		if i < budget%n {
-			s[i]++
-		}
-	}
-	return s
-}
-
-// index chooses one of n shards, a power of two, for k.
-func (k *digest) index(n int) int { return int(k[0]) & (n - 1) }

@@ -79,7 +79,7 @@ func TestLoadTimeoutHasAName(t *testing.T) {
 			<-ctx.Done()
 			return "", fmt.Errorf("post: %w", context.Cause(ctx))
 		},
-		"ignored": func(context.Context, string) (string, error) { time.Sleep(ttl); return "", errAway }, // of the synctest bubble
+		"ignored": func(context.Context, string) (string, error) { aMinute(); return "", errAway },
 	} {
 		for range 10 { // either of the load and its end may be first
 			bubble(t, func(t *testing.T) {

@@ -114,8 +114,8 @@ func (s *shard[V]) endLocked(e *entry[V]) {
 // sweep returns when the next denial ends.
 func (d denials) sweep(now instant) (next instant) {
 	next = distantFuture
-	for i := range d.shelves {
-		s := &d.shelves[i]
+	for i := range d.shards {
+		s := &d.shards[i]
 		s.mu.Lock()
 		for s.entries.oldest != nil && now >= s.entries.oldest.dead {
 			s.entries.remove(s.entries.oldest)
