@@ -1,6 +1,7 @@
 package storm_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -143,6 +145,26 @@ func hold(t *testing.T, name string, o outcome) {
 	case !known:
 		require.True(t, o.within(), "%s: t99 %s of the oracle's, at most %v", name, multiple(o.over), tolerance[o.Arm])
 	}
+}
+
+// The cell that is not played, with an eighth of its agents: 32 lookups at once, the
+// default of MaxLoads, take 40s of an upstream that does 0.8 a second, and LoadTimeout,
+// 15s, cuts all but 12 of them short. The defaults fit an upstream that answers MaxLoads
+// lookups within LoadTimeout.
+func TestCacheDefaultsNeedAnUpstreamThatFits(t *testing.T) {
+	t.Parallel()
+	a, err := storm.AdversityNamed("bound1000")
+	require.NoError(t, err)
+	c := incident().Under(a)
+	c.Agents = 100
+	require.InDelta(t, 40, 32/c.Capacity, 1e-9)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), c.Outage+100*time.Second)
+		defer cancel()
+		r, err := storm.Run(ctx, c, "cache", nil)
+		require.NoError(t, err)
+		require.Less(t, r.Back, 30, "of 80 that the upstream could do")
+	})
 }
 
 // The same seed gives the same figures to the digit, whatever the scheduler does.
