@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// spare is a connection whose caller has left.
-type spare struct {
+// abandoned is a spare: a connection whose caller has left.
+type abandoned struct {
 	conn  driver.Conn
 	timer *time.Timer
 }
 
 // keepLocked keeps a connection for the next caller.
 func (c *Connector) keepLocked(conn driver.Conn) {
-	s := &spare{conn: conn}
+	s := &abandoned{conn: conn}
 	s.timer = time.AfterFunc(spareLife, func() { c.expire(s) })
 	c.spares = append(c.spares, s)
 }
 
-// expire ends the time of a spare, unless somebody took it.
-func (c *Connector) expire(s *spare) {
+// expire ends the time of a spare, unless a caller took it.
+func (c *Connector) expire(s *abandoned) {
 	c.mu.Lock()
 	i := slices.Index(c.spares, s)
 	if i >= 0 {
@@ -52,7 +52,7 @@ func (c *Connector) releaseLocked() {
 }
 
 // shut is Close's part under the lock: it returns what Close has to end.
-func (c *Connector) shut() (cancels []context.CancelFunc, spares []*spare, again bool) {
+func (c *Connector) shut() (cancels []context.CancelFunc, spares []*abandoned, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -64,7 +64,7 @@ func (c *Connector) shut() (cancels []context.CancelFunc, spares []*spare, again
 			timer.Stop()
 		}
 	}
-	for len(c.line) > 0 {
+	for len(c.queue) > 0 {
 		c.deliverLocked(result{err: errClosed})
 	}
 	for _, d := range c.dials {

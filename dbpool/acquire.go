@@ -12,7 +12,7 @@ import (
 type AcquireError struct {
 	Wait  time.Duration // Wait is the limit that was given, 0 if there was none.
 	Took  time.Duration // Took is how long the caller waited.
-	Stats sql.DBStats   // Stats are the pool's figures when he gave up.
+	Stats sql.DBStats   // Stats are the pool's figures when the caller gave up.
 	Err   error         // Err is the reason: the end of the wait or of the context, or the error of a dial.
 }
 
@@ -25,9 +25,10 @@ func (e *AcquireError) Error() string {
 // Unwrap returns the reason.
 func (e *AcquireError) Unwrap() error { return e.Err }
 
-// Acquire takes a connection from db and waits at most so long for it: the time for
-// a connection is limited apart from the time for the work, as a full pool and a
-// slow query want different answers. With a wait of zero or less only ctx limits it.
+// Acquire takes a connection from db and waits for it at most for wait. So the time for
+// a connection and the time for the work have limits of their own: a service answers
+// "busy" to the one and "too slow" to the other. With a wait of zero or less only ctx
+// limits it.
 // The error is an [*AcquireError], which wraps [context.DeadlineExceeded] if the wait
 // was too long. The caller closes the connection, which returns it to the pool.
 func Acquire(ctx context.Context, db *sql.DB, wait time.Duration) (*sql.Conn, error) {

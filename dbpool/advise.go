@@ -9,7 +9,7 @@ import (
 // What [Advise] can find, as the Code of an [Advice].
 const (
 	IdleBelowOpen    = "idle-below-open"     // IdleBelowOpen: connections are closed because few are kept idle, and opened again.
-	PoolTooSmall     = "pool-too-small"      // PoolTooSmall: at each moment somebody waits for a connection to become free.
+	PoolTooSmall     = "pool-too-small"      // PoolTooSmall: at each moment at least one caller waits for a connection to become free.
 	ServerFull       = "server-full"         // ServerFull: the server refused connections, since it was full or starting.
 	LifetimeTooShort = "lifetime-too-short"  // LifetimeTooShort: connections are replaced more than once a minute.
 	IdleTimeTooShort = "idle-time-too-short" // IdleTimeTooShort: connections are closed for being idle more than once a minute.
@@ -39,7 +39,8 @@ func Advise(c Config, ch Churn) []Advice {
 	add(serverFull(ch))
 	add(idleBelowOpen(c, ch))
 	add(poolTooSmall(c, ch))
-	add(tooShort(c, ch, LifetimeTooShort, "MaxLifetime", ch.ClosedLifetime, PgBouncer(1).MaxLifetime))
+	flushed := ch.Flushed * uint64(max(0, c.MaxOpen)) // at most, and by no fault of MaxLifetime
+	add(tooShort(c, ch, LifetimeTooShort, "MaxLifetime", since(ch.ClosedLifetime, flushed), PgBouncer(1).MaxLifetime))
 	add(tooShort(c, ch, IdleTimeTooShort, "MaxIdleTime", ch.ClosedIdleTime, Agent().MaxIdleTime))
 	add(connectionsDie(c, ch))
 	return found

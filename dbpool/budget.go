@@ -16,9 +16,10 @@ import (
 // latency 30, 10, 6, 5 and 5 ms.
 const ThrashFloor = 2.5
 
-// Budget is what there is of a server's connections, and who shares it. Its methods
-// say how large a pool may be, so that the sum of all pools stays below the
-// server's limit even during a rollout and even with all abandoned dials.
+// Budget is the number of connections that a server accepts, and the processes and pools
+// that share them. Its methods return how large a pool may be, so that the sum of all
+// pools stays below the server's limit, also during a rollout, and also if the dials of
+// all pools are abandoned at once.
 type Budget struct {
 	// MaxConnections is the limit of the server, at least 1: PostgreSQL's and
 	// MySQL's max_connections, PgBouncer's max_db_connections. See [ServerBudget].
@@ -77,8 +78,8 @@ func (b Budget) PerProcess() (int, error) {
 // Split returns the MaxOpen of each of a process's pools, by name: what there is in
 // proportion to the weights, within Min and Max, in whole connections by the method
 // of largest remainders. Pools of their own for internal work, for the API and for
-// agents keep a storm of one from taking the connections of the others, which was
-// the second outage at percona/pmm#5821.
+// agents (bulkheads) keep a storm of logins in one from taking the connections of the
+// others, which was the second outage at percona/pmm#5821.
 //
 // The sizes never add up to more than there is. The error is a [*FieldError] for a
 // field that makes no sense, for two shares with the same name, or, if there is less

@@ -22,7 +22,7 @@ func Snap(db *sql.DB, c *Connector) Snapshot {
 	s := Snapshot{Time: time.Now(), DB: db.Stats()}
 	if c != nil {
 		c.mu.Lock()
-		s.calling = len(c.line)
+		s.calling = len(c.queue)
 		c.mu.Unlock()
 		s.Dial, s.dials = c.Stats(), true
 	}
@@ -36,10 +36,11 @@ type Churn struct {
 	Opened         uint64 // Opened counts connections that were opened. Without a connector it is the least number that explains the others.
 	ClosedIdle     uint64 // ClosedIdle counts those closed because MaxIdle were kept already.
 	ClosedIdleTime uint64 // ClosedIdleTime counts those closed because of MaxIdleTime.
-	ClosedLifetime uint64 // ClosedLifetime counts those closed because of MaxLifetime.
+	ClosedLifetime uint64 // ClosedLifetime counts those closed because of MaxLifetime, and by a flush.
 	ClosedBad      uint64 // ClosedBad counts those that died, of the server or of a query's deadline. It is always 0 without a connector, and exact when no dial is under way.
-	Expired        uint64 // Expired counts abandoned ones that nobody took in time. It is always 0 without a connector.
+	Expired        uint64 // Expired counts those that were dialed and that no caller has got. It is always 0 without a connector.
 	Overloaded     uint64 // Overloaded counts dials that the server refused because it was full or starting. It is always 0 without a connector.
+	Flushed        uint64 // Flushed counts flushes. It is always 0 without a connector.
 	Waited         uint64 // Waited counts callers who waited because MaxOpen were in use.
 
 	PerSecond float64       // PerSecond is how many connections were closed in a second, for whatever reason.
@@ -56,6 +57,7 @@ func (s Snapshot) Since(prev Snapshot) Churn {
 		ClosedLifetime: since(s.DB.MaxLifetimeClosed, prev.DB.MaxLifetimeClosed),
 		Expired:        since(s.Dial.Expired, prev.Dial.Expired),
 		Overloaded:     since(s.Dial.Overloaded, prev.Dial.Overloaded),
+		Flushed:        since(s.Dial.Flushed, prev.Dial.Flushed),
 		Waited:         since(s.DB.WaitCount, prev.DB.WaitCount),
 		Window:         max(0, s.Time.Sub(prev.Time)),
 	}

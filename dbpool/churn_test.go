@@ -243,3 +243,29 @@ func TestAdviceHelps(t *testing.T) {
 	thrashing.MaxIdle = advice[0].Suggest
 	require.Empty(t, run(t, thrashing))
 }
+
+// Connections that a flush has ended are no fault of MaxLifetime.
+func TestAdviseKnowsFlushes(t *testing.T) {
+	churn := dbpool.Churn{ClosedLifetime: 60, Opened: 60, Window: time.Minute}
+	cfg := dbpool.Server(20)
+	require.Equal(t, dbpool.LifetimeTooShort, dbpool.Advise(cfg, churn)[0].Code)
+	churn.Flushed = 2
+	require.Empty(t, dbpool.Advise(cfg, churn))
+
+	synctest.Test(t, func(t *testing.T) {
+		c := dbpool.NewConnector(new(dbpooltest.Server).Connector(), dbpool.Dial{})
+		db, err := dbpool.Open(c, cfg)
+		require.NoError(t, err)
+		defer db.Close()
+		_, err = dbpool.Warm(t.Context(), db, 20)
+		require.NoError(t, err)
+		before := dbpool.Snap(db, c)
+		time.Sleep(time.Second)
+		c.Flush()
+		time.Sleep(time.Minute)
+		got := dbpool.Snap(db, c).Since(before)
+		require.EqualValues(t, 20, got.ClosedLifetime)
+		require.EqualValues(t, 1, got.Flushed)
+		require.Zero(t, got.ClosedBad)
+	})
+}

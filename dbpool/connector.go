@@ -11,26 +11,25 @@ import (
 	"time"
 )
 
-// Connector dials politely for a pool: a few dials at once, one probe at a time
-// while the server is away, and no dial wasted because its caller has left. Make
-// one with [NewConnector]; its methods may be called by any goroutine. It has
-// goroutines only while it dials, and hands out the driver's own connections.
+// Connector dials for a pool: a few dials at the same time, one at a time while the
+// server is away, and a dial whose caller has left serves the next caller. Make one with
+// [NewConnector]; its methods may be called by any goroutine. It has goroutines only
+// while it dials, and hands out the driver's own connections.
 //
-// It must not be copied, and serves one pool: its figures and its bound are those
-// of one.
+// It must not be copied. Use it for one pool: its limits and counters are those of one.
 type Connector struct {
 	base driver.Connector
 	dial Dial // with its defaults resolved
 
-	mu       sync.Mutex // guards the fields below
-	line     []*caller  // those in Connect, oldest first
-	owed     int        // the last owed of them have no dial to rely on
-	dials    []*dialing // under way and not overdue
-	spares   []*spare   // connections of abandoned dials, oldest first
-	slots    int        // held by dials, spares, and spares being closed
-	failures int        // failed dials in a row
-	next     time.Time  // no probe before it while there are failures
-	last     error      // of the last failed dial while there are failures
+	mu       sync.Mutex   // guards the fields below
+	queue    []*caller    // callers in Connect, oldest first
+	owed     int          // the last owed of them have no dial to rely on
+	dials    []*dialing   // in progress and not overdue
+	spares   []*abandoned // connections of abandoned dials, oldest first
+	slots    int          // held by dials, by spares, and by spares being closed
+	failures int          // failed dials in a row
+	next     time.Time    // no probe before it while there are failures
+	last     error        // of the last failed dial while there are failures
 	timer    *time.Timer
 	closed   bool
 	drained  chan struct{} // closed once closed and no slot is held
@@ -71,8 +70,8 @@ func NewConnector(base driver.Connector, d Dial) *Connector {
 //     Dial.Timeout, and beside it the error of the last dial, if that failed;
 //   - an error that wraps [net.ErrClosed] after [Connector.Close].
 //
-// A dial outlives the caller for whom it was begun. It sees the values of his
-// context, not its end.
+// A dial outlives the caller for whom it was begun. It sees the values of the caller's
+// context, and not its end.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	ctx, cancel := c.dial.limit(ctx, errTimeout)
 	defer cancel()
@@ -114,7 +113,7 @@ func (c *Connector) adopt(ctx context.Context, conn driver.Conn) bool {
 	return alive
 }
 
-// await waits in line until a dial is delivered or ctx ends.
+// await waits until a dial is delivered or ctx ends.
 func (c *Connector) await(ctx context.Context, w *caller) (driver.Conn, error) {
 	select {
 	case r := <-w.result:
@@ -128,7 +127,7 @@ func (c *Connector) await(ctx context.Context, w *caller) (driver.Conn, error) {
 	return r.conn, r.err
 }
 
-// ended returns why a caller left, and the last dial's error beside it.
+// ended returns why a caller left, and the error of the last dial beside it.
 func ended(ctx context.Context, last error) error {
 	err := context.Cause(ctx)
 	if !errors.Is(err, ctx.Err()) {
@@ -160,7 +159,7 @@ func (c *Connector) Stats() DialStats {
 }
 
 // Close ends all calls of Connect, ends the context of all dials, closes the
-// connections that nobody has taken, and waits for its goroutines, at most for
+// connections that no caller has taken, and waits for its goroutines, at most for
 // Dial.Timeout (15s if that is off): a dial whose driver ignores its context is
 // left behind, still counted by [DialStats], and its connection is closed should
 // there ever be one. At last it closes the connector below if that is an

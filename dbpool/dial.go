@@ -10,18 +10,18 @@ import (
 
 // Dial says how a [Connector] dials. Its zero value is ready.
 type Dial struct {
-	// Parallel is how many dials may be under way at once. Zero means 4. A
-	// connection that was dialed for a caller who has left counts as well, until
-	// somebody takes it, so that a pool never has more than MaxOpen + Parallel
+	// Parallel is how many dials may be in progress at once. Zero means 4. A
+	// connection that was dialed for a caller that has left counts as well, until
+	// another caller takes it, so that a pool never has more than MaxOpen + Parallel
 	// connections. Below zero there is no limit, neither on the dials nor on those
 	// connections.
 	Parallel int
 
 	// Timeout is the longest that one call of Connect takes, its waits included, and
-	// the longest that one dial takes, whoever asked for it and whether or not he is
-	// still there. It is needed even where all callers have deadlines: the goroutine
-	// with which database/sql opens connections for those who wait has none, and
-	// there is only one (golang/go#38185). Zero means 15s; below zero there is none.
+	// the longest that one dial takes, whether or not its caller is still there. It is
+	// needed even where all callers have deadlines: the goroutine with which
+	// database/sql opens connections for waiting callers has none, and there is only
+	// one (golang/go#38185). Zero means 15s; below zero there is none.
 	Timeout time.Duration
 
 	// Backoff is the schedule of the probes after a failed dial, of which its Delay
@@ -46,11 +46,11 @@ const (
 	// percona/pmm#5338, where 3s had been too short to survive a storm.
 	defaultTimeout = 15 * time.Second
 
-	// spareLife is how long an abandoned connection waits for somebody to take it.
+	// spareLife is how long an abandoned connection waits for a caller to take it.
 	spareLife = 30 * time.Second
 
-	// fresh is the age up to which a newcomer relies on an abandoned dial and starts
-	// none of his own. After a second the first packet at least is lost: it is the
+	// fresh is the age up to which a new caller relies on an abandoned dial instead of
+	// starting another one. After a second the first packet at least is lost: it is the
 	// initial retransmission time-out of TCP (RFC 6298).
 	fresh = time.Second
 )
@@ -93,17 +93,17 @@ type DialStats struct {
 	Opened     uint64 // Opened counts dials that yielded a connection.
 	Failed     uint64 // Failed counts dials that did not, or not within the Timeout.
 	Overloaded uint64 // Overloaded counts those of Failed that Dial.Overload recognized.
-	Abandoned  uint64 // Abandoned counts dials under way whose caller left.
-	Adopted    uint64 // Adopted counts those of Abandoned that another caller took over, under way or done.
-	Expired    uint64 // Expired counts connections that no caller has got: nobody took it in time, it was dead by then, or a flush ended it.
+	Abandoned  uint64 // Abandoned counts dials in progress whose caller left.
+	Adopted    uint64 // Adopted counts those of Abandoned that another caller took over, in progress or done.
+	Expired    uint64 // Expired counts connections that no caller has got: none took it in time, it was dead by then, or a flush ended it.
 
 	Flushed uint64 // Flushed counts the flushes, of which there is one a second at most.
 
-	Dialing    int // Dialing is the number of dials under way, those included that ignore the end of their context.
+	Dialing    int // Dialing is the number of dials in progress, those included that ignore the end of their context.
 	MaxDialing int // MaxDialing is the largest Dialing so far.
-	Waiting    int // Waiting is the number of callers for whom no dial is under way: they wait for the gate or for the backoff.
-	Spare      int // Spare is the number of abandoned connections that wait for somebody to take them.
+	Waiting    int // Waiting is the number of callers for whom no dial is in progress: they wait because of Parallel or of the backoff.
+	Spare      int // Spare is the number of connections whose caller has left, and which wait for another.
 
 	DialTime time.Duration // DialTime is how long all finished dials took.
-	WaitTime time.Duration // WaitTime is how long all callers waited before a dial was under way for them.
+	WaitTime time.Duration // WaitTime is how long all callers waited before a dial was in progress for them.
 }

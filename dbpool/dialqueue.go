@@ -10,32 +10,33 @@ import (
 	"time"
 )
 
-// The heart of a Connector. Callers stand in one line; dials belong to nobody.
+// The queue of callers, and the dials. No dial belongs to a caller: when one is through,
+// its connection goes to the oldest caller in the queue.
 //
-//	Connect ──> line: c1 c2 c3 | c4 c5         c1..c3 rely on a dial, c4 and c5
-//	              ^            owed = 2        are owed one (DialStats.Waiting)
+//	Connect ──> queue: c1 c2 c3 | c4 c5        c1..c3 rely on a dial, c4 and c5
+//	              ^             owed = 2       are owed one (DialStats.Waiting)
 //	              │ oldest first
-//	finished ─────┤  connection, and somebody is in line:  delivered to c1
-//	              ├  connection, and nobody is:            a spare, for 30s
-//	              ├  error, and c1..c3 need this dial:     delivered to c1
-//	              └  error of a dial that nobody needs:    remembered only
+//	finished ─────┤  connection, and a caller is in the queue:  delivered to c1
+//	              ├  connection, and the queue is empty:        a spare, for 30s
+//	              ├  error, and c1..c3 need this dial:          delivered to c1
+//	              └  error of a dial that no caller needs:      remembered only
 //
-// A caller may leave at any time. His dial goes on: the first who is owed one
-// relies on it from then on, or else it ends as a spare, which the next caller of
-// Connect takes before he gets in line.
+// A caller may leave at any time. The dials go on: the first caller that is owed one
+// relies on it from then on, or else it ends as a spare, which the next call of Connect
+// takes instead of joining the queue.
 //
-// pump starts dials, and nothing else does: while somebody is owed one and a slot
+// pump starts dials, and nothing else does: while a caller is owed one and a slot
 // is free; after a failure only when the backoff is over, and one at a time. It
 // runs after each event, so that no event needs to know what it allows. A slot is
 // held from the start of a dial until its connection is delivered, taken or
-// closed: what a pool does not know of is never more than Parallel.
+// closed: so at most Parallel connections exist that the pool does not count.
 //
-// It holds at all times that len(line)-owed, those who rely on a dial, are not
-// more than the dials under way: so nobody waits for nothing.
+// At all times the callers that rely on a dial, len(queue)-owed, are not more than the
+// dials in progress: so no caller waits for a dial that does not exist.
 
-// caller is somebody in Connect.
+// caller is one call of Connect.
 type caller struct {
-	ctx    context.Context // for the values that a dial begun for him sees
+	ctx    context.Context // for the values that a dial begun for it sees
 	since  time.Time
 	warm   *warming    // nil unless it is Warm that calls
 	result chan result // has room for the one that is ever sent
@@ -46,7 +47,7 @@ type result struct {
 	err  error
 }
 
-// dialing is a dial under way.
+// dialing is a dial in progress.
 type dialing struct {
 	since    time.Time
 	flushes  int // the connector's generation when it began
@@ -54,7 +55,7 @@ type dialing struct {
 	cancel   context.CancelFunc
 }
 
-// enter returns a spare connection, or else puts the caller in line.
+// enter returns a spare connection, or else puts the caller into the queue.
 func (c *Connector) enter(ctx context.Context) (*caller, driver.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,18 +74,18 @@ func (c *Connector) enter(ctx context.Context) (*caller, driver.Conn, error) {
 		return nil, nil, c.last
 	}
 	w := &caller{ctx: ctx, since: time.Now(), warm: warm, result: make(chan result, 1)}
-	c.line = append(c.line, w)
+	c.queue = append(c.queue, w)
 	c.owed++
 	c.pumpLocked()
 	return w, nil, nil
 }
 
-// leave takes a caller out of the line and returns the last dial's error. It
-// reports false if something was delivered to him before.
+// leave takes a caller out of the queue and returns the error of the last dial. It
+// reports false if a result was delivered to the caller before.
 func (c *Connector) leave(w *caller) (last error, left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.line, w)
+	i := slices.Index(c.queue, w)
 	if i < 0 {
 		return nil, false
 	}
@@ -96,8 +97,8 @@ func (c *Connector) leave(w *caller) (last error, left bool) {
 	return c.last, true
 }
 
-// pumpLocked finds a dial for those who are owed one: first among those that have
-// been abandoned and are fresh, then by starting them.
+// pumpLocked finds a dial for the callers that are owed one: first among the dials that
+// were abandoned and are fresh, then by starting new ones.
 func (c *Connector) pumpLocked() {
 	for c.owed > 0 && c.coveredLocked() < c.freshLocked() {
 		c.coverLocked()
@@ -180,7 +181,7 @@ func (c *Connector) run(ctx context.Context, d *dialing) {
 var errNoResult = errors.New("dbpool: the driver returned neither a connection nor an error")
 
 // finished is where every dial ends: delivered, kept as a spare, or returned to be
-// discarded because the connector is closed.
+// discarded because the connector is closed or a flush came after the dial began.
 func (c *Connector) finished(d *dialing, conn driver.Conn, err error, overloaded bool) (unwanted driver.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,7 +204,7 @@ func (c *Connector) finished(d *dialing, conn driver.Conn, err error, overloaded
 	case d.flushes < c.stale:
 		c.againLocked()
 		return conn
-	case len(c.line) > 0:
+	case len(c.queue) > 0:
 		if c.coveredLocked() == 0 {
 			c.stats.Adopted++
 		}
@@ -216,12 +217,12 @@ func (c *Connector) finished(d *dialing, conn driver.Conn, err error, overloaded
 	return nil
 }
 
-// againLocked lets one who relied on a dial that yielded an unwanted connection be
-// owed another. Its slot is still held.
+// againLocked lets a caller that relied on a dial be owed another one, since the first
+// yielded a connection that a flush has ended. Its slot is still held.
 func (c *Connector) againLocked() {
 	c.stats.Expired++
 	if n := c.coveredLocked(); n > len(c.dials) {
-		c.line[n-1].since = time.Now()
+		c.queue[n-1].since = time.Now()
 		c.owed++
 	}
 }
@@ -241,8 +242,8 @@ func (c *Connector) overdue(ctx context.Context, d *dialing) {
 }
 
 // failedLocked remembers a failure, once for all dials that began before it, and
-// tells the first in line, unless the dials that are left suffice. It reports
-// whether it told somebody.
+// delivers it to the first caller in the queue, unless the dials that are left suffice.
+// It reports whether it delivered it.
 func (c *Connector) failedLocked(d *dialing, err error, overloaded bool) bool {
 	c.stats.Failed++
 	if overloaded {
@@ -261,20 +262,20 @@ func (c *Connector) failedLocked(d *dialing, err error, overloaded bool) bool {
 	return false
 }
 
-// dismissLocked tells those who are owed a dial and want no second try, which are the
-// callers of Warm: those in line now, and those of the same Warm that come later.
+// dismissLocked delivers a failure to the callers that are owed a dial and want no second
+// try, which are those of Warm. Callers of the same Warm that come later get it in enter.
 func (c *Connector) dismissLocked(err error) {
-	for i := len(c.line) - 1; i >= c.coveredLocked(); i-- {
-		if w := c.line[i]; w.warm != nil {
+	for i := len(c.queue) - 1; i >= c.coveredLocked(); i-- {
+		if w := c.queue[i]; w.warm != nil {
 			c.removeLocked(i)
 			w.end(result{err: err})
 		}
 	}
 }
 
-// deliverLocked ends the wait of the first in line.
+// deliverLocked ends the wait of the first caller in the queue.
 func (c *Connector) deliverLocked(r result) {
-	w := c.line[0]
+	w := c.queue[0]
 	c.removeLocked(0)
 	w.end(r)
 }
@@ -287,10 +288,10 @@ func (w *caller) end(r result) {
 	w.result <- r
 }
 
-// coveredLocked returns how many in line rely on a dial.
-func (c *Connector) coveredLocked() int { return len(c.line) - c.owed }
+// coveredLocked returns how many callers rely on a dial.
+func (c *Connector) coveredLocked() int { return len(c.queue) - c.owed }
 
-// freshLocked returns how many dials a newcomer may rely on.
+// freshLocked returns how many dials a new caller may rely on.
 func (c *Connector) freshLocked() int {
 	n := 0
 	for _, d := range c.dials {
@@ -301,21 +302,21 @@ func (c *Connector) freshLocked() int {
 	return n
 }
 
-// coverLocked lets the first who is owed a dial rely on one.
+// coverLocked lets the first caller that is owed a dial rely on one.
 func (c *Connector) coverLocked() *caller {
-	w := c.line[c.coveredLocked()]
+	w := c.queue[c.coveredLocked()]
 	c.owed--
 	c.stats.WaitTime += time.Since(w.since)
 	return w
 }
 
-// removeLocked takes the caller at i out of the line.
+// removeLocked takes the caller at i out of the queue.
 func (c *Connector) removeLocked(i int) {
 	if i >= c.coveredLocked() {
 		c.owed--
-		c.stats.WaitTime += time.Since(c.line[i].since)
+		c.stats.WaitTime += time.Since(c.queue[i].since)
 	}
-	c.line = slices.Delete(c.line, i, i+1)
+	c.queue = slices.Delete(c.queue, i, i+1)
 }
 
 // endLocked takes a dial from those under way and reports whether it was there.

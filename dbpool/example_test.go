@@ -14,7 +14,7 @@ import (
 	"github.com/connhygiene/connhygiene/dbpool/dbpooltest"
 )
 
-// The settings of any pool, also of one that somebody else has opened.
+// The settings of any pool, also of one that others have opened.
 func ExampleConfig() {
 	db := sql.OpenDB(new(dbpooltest.Server).Connector())
 	defer db.Close()
@@ -115,8 +115,8 @@ func ExampleNewConnector() {
 	// Output: <nil> 1
 }
 
-// A server that starts: the first dial fails at once, and whoever comes next waits
-// for the probe. What he gets, if he cannot wait for so long, says both.
+// A server that starts: the first dial fails at once, and the next caller waits until
+// another dial is due. If its deadline is earlier, its error tells of both.
 func ExampleDial() {
 	srv := new(dbpooltest.Server)
 	srv.Refuse(true)
@@ -137,7 +137,7 @@ func ExampleDial() {
 	// dials: 1
 }
 
-// A caller leaves before his dial is through, and the next one gets the connection.
+// A caller leaves before its dial is through, and the next one gets the connection.
 func ExampleConnector() {
 	arrived, login := make(chan struct{}), make(chan struct{})
 	srv := new(dbpooltest.Server)
@@ -304,7 +304,7 @@ func ExampleBudget_PerTenant() {
 }
 
 // Internal work, the API and the agents have a pool each, so that a storm of agents
-// takes nobody else's connections.
+// takes no connections of the others.
 func ExampleShare() {
 	b := dbpool.Budget{MaxConnections: 100, Reserved: 8, Parallel: 2}
 	fmt.Println(b.Split(

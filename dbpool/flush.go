@@ -80,7 +80,7 @@ func (c *Connector) flushLocked() {
 		go c.discard(s.conn) // Close waits for it: the slot is still held
 	}
 	if c.pool != nil {
-		c.pool.flush(c.flushTo, len(c.line))
+		c.pool.flush(c.flushTo, len(c.queue))
 	}
 }
 

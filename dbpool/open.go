@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Open returns a pool on c with the settings of cfg. Unless c is a [*Connector], or
-// a connector around one whose Unwrap method leads to it, the pool dials through
-// NewConnector(c, Dial{}). It does not dial. The error is that of
-// [Config.Validate], or a [*FieldError] for a nil connector; c is then as it was.
+// Open returns a pool on c with the settings of cfg. It does not dial. The pool dials
+// through c if c is a [*Connector], or a connector around one whose Unwrap method leads to
+// it, and else through NewConnector(c, Dial{}). The error is that of [Config.Validate], or a
+// [*FieldError] for a nil connector; c is then as it was.
 //
 // [database/sql.DB.Close] of the pool closes the connector.
 func Open(c driver.Connector, cfg Config) (*sql.DB, error) {

@@ -210,7 +210,7 @@ func TestWaitersErrorIsNotBadConn(t *testing.T) {
 	})
 }
 
-// An abandoned dial that fails is nobody's failure, as long as those who are in
+// An abandoned dial that fails fails no caller, as long as those that are in
 // line have dials to rely on.
 func TestFailureOfAnAbandonedDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -171,7 +171,7 @@ func (w *watched) silent() []*watched {
 // w has ended in silence.
 func (a *address) suspectLocked(w *watched) []*watched {
 	if w.asked.IsZero() || w.heard.IsZero() {
-		return nil // nobody asked, or it is a login, which says nothing about others
+		return nil // nothing was asked, or it is a login, which says nothing about others
 	}
 	if a.heard.After(w.asked) {
 		return nil // slow, and not dead

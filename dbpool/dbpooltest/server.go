@@ -151,7 +151,7 @@ func (s *Server) Kill() {
 
 // Vanish silences every open connection, as when the server's machine is lost, or
 // something on the way forgets the connections: nothing arrives any more, in neither
-// direction, and nobody is told. New connections work. The use of a silent connection
+// direction, and neither side is told. New connections work. The use of a silent connection
 // hangs until its context ends, or for 15 minutes, after which it fails with an error
 // that wraps [syscall.ETIMEDOUT]: for about so long the Linux kernel repeats what is
 // not acknowledged. Closing one works at once. The places of silent connections are

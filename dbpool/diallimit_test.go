@@ -70,8 +70,7 @@ func TestOldestCallerIsServedFirst(t *testing.T) {
 	})
 }
 
-// A dial that hangs holds up nobody but the youngest in line: dials belong to
-// nobody.
+// A dial that hangs holds up the youngest caller only: no dial belongs to a caller.
 func TestHangingDialHoldsUpNobodyInFront(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := &dbpooltest.Server{ConnectTime: 10 * time.Millisecond}
@@ -105,7 +104,7 @@ func TestEndedContextDoesNotDial(t *testing.T) {
 }
 
 // A caller whose deadline is shorter than a dial gets nothing, and the next one
-// gets what was dialed for him.
+// gets what was dialed for it.
 func TestAbandonedDialServesTheNextCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := &dbpooltest.Server{ConnectTime: 100 * time.Millisecond}
@@ -143,7 +142,7 @@ func TestAbandonedDialIsAdoptedUnderWay(t *testing.T) {
 	})
 }
 
-// Who waits at the gate takes over the dial of who leaves in front of him.
+// A caller that waits because of Parallel takes over the dial of one that leaves.
 func TestWaitingCallerTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := &dbpooltest.Server{ConnectTime: 100 * time.Millisecond}
@@ -199,7 +198,7 @@ func TestCallerAtTheGateGetsAnOldDial(t *testing.T) {
 }
 
 // A hundred callers with 60 ms each, again and again, where a dial takes 100 ms. A
-// gate alone serves nobody, ever: each dial is thrown away when its caller leaves.
+// limit alone serves no caller, ever: each dial is thrown away when its caller leaves.
 func TestAdoptionEndsTheLivelock(t *testing.T) {
 	run := func(t *testing.T, c driver.Connector) (served int) {
 		var wg sync.WaitGroup
@@ -261,7 +260,7 @@ func TestSpareExpiresAfterThirtySeconds(t *testing.T) {
 	})
 }
 
-// What nobody has taken yet counts against the gate, or else callers who leave
+// A connection that no caller has taken yet counts as a dial, or else callers that leave
 // would pile connections up.
 func TestSparesHoldTheirSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
