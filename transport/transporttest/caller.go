@@ -7,29 +7,35 @@ import (
 	"strings"
 )
 
+// A call is where a request comes from, and what became of its answer, if Check knows.
+type call struct {
+	from string // up to three frames, "" if unknown
+	fate *fate
+}
+
 // calls remembers who sent which request, until the handler sees it. Equal
 // requests in flight at once may be taken for each other: they mostly come from
 // the same line.
-type calls map[string][]string
+type calls map[string][]call
 
 // maxCalls bounds what is remembered of requests that never arrive.
 const maxCalls = 1000
 
-func (c *calls) add(what, caller string) {
+func (c *calls) add(what string, from call) {
 	if *c == nil {
 		*c = make(calls)
 	}
 	if at := (*c)[what]; len(at) < maxCalls && (len(at) > 0 || len(*c) < maxCalls) {
-		(*c)[what] = append(at, caller)
+		(*c)[what] = append(at, from)
 	}
 }
 
-// take returns the caller of the oldest such request, or "".
-func (c *calls) take(what string) string {
+// take returns the oldest such call, or an empty one.
+func (c *calls) take(what string) call {
 	at := (*c)[what]
 	switch len(at) {
 	case 0:
-		return ""
+		return call{}
 	case 1:
 		delete(*c, what)
 	default:
@@ -38,25 +44,34 @@ func (c *calls) take(what string) string {
 	return at[0]
 }
 
-// caller returns the file and line that called into net/http.
-func caller() string {
+// maxFrames is how many callers are named: the first is often a helper that everybody
+// calls.
+const maxFrames = 3
+
+// callers returns the lines that led into net/http, each called by the next:
+// "client/send.go:12 < client/poll.go:34".
+func callers() string {
 	var pcs [64]uintptr
+	var lines []string
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		frame, more := frames.Next()
+	for more := true; more && len(lines) < maxFrames; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
 		if !plumbing(frame.Function) {
-			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
-		}
-		if !more {
-			return ""
+			dir, file := filepath.Split(frame.File)
+			lines = append(lines, fmt.Sprintf("%s/%s:%d", filepath.Base(dir), file, frame.Line))
 		}
 	}
+	return strings.Join(lines, " < ")
 }
 
-// plumbing reports whether a function only passes requests on.
+// plumbing reports whether a function only passes requests on, or runs tests.
 func plumbing(function string) bool {
 	const ours = "github.com/connhygiene/connhygiene/transport"
-	for _, prefix := range []string{"net/http.", "net/http/", ours + ".", ours + "/transporttest.", "runtime."} {
+	for _, prefix := range []string{
+		"net/http.", "net/http/", ours + ".", ours + "/transporttest.",
+		"runtime.", "testing.", "testing/", "internal/synctest.", "main.main", "sync.",
+	} {
 		if strings.HasPrefix(function, prefix) {
 			return true
 		}

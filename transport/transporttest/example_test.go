@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/connhygiene/connhygiene/transport"
 	"github.com/connhygiene/connhygiene/transport/transporttest"
 )
 
@@ -38,8 +39,7 @@ func ExampleServer_WantConns() {
 	})
 	// Output:
 	// transporttest: 2 connections for 2 requests, want at most 1
-	// 	connection 1: request 1, GET /report (example_test.go:29); then closed by the client: the body of answer 1 was not read to EOF before Close, or its context ended
-	// 	connection 2: request 2, GET /report (example_test.go:29); then closed by the client: the body of answer 2 was not read to EOF before Close, or its context ended
+	// 	connections 1 and 2, each: one request, GET /report (transporttest/example_test.go:30); then closed by the client: the body of its last answer was not read to EOF before Close, or its context ended
 }
 
 func ExampleCheck() {
@@ -57,7 +57,7 @@ func ExampleCheck() {
 	})
 	// Output:
 	// 200 OK
-	// transporttest: the body of GET http://pipe.test/report (example_test.go:51) was never closed (1 times)
+	// transporttest: the body of GET http://pipe.test/report (transporttest/example_test.go:51) was never closed (1 times)
 }
 
 func hello(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello over "+r.Proto) }
@@ -117,4 +117,29 @@ func ExampleNewPipeServer() {
 	// 1
 	// hello over HTTP/1.1 <nil>
 	// 2
+}
+
+// The connections that are open fall silent; another one works.
+func ExampleServer_Vanish() {
+	synctest.Test(new(testing.T), func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, http.HandlerFunc(hello))
+		client := &http.Client{Transport: &transport.Reuse{Base: srv.Client().Transport}, Timeout: 3 * time.Second}
+		for i := range 4 {
+			if i == 2 {
+				srv.Vanish()
+			}
+			resp, err := client.Get(srv.URL)
+			if err != nil {
+				fmt.Println("nobody answers")
+				continue
+			}
+			fmt.Println(resp.Status)
+			_ = resp.Body.Close()
+		}
+	})
+	// Output:
+	// 200 OK
+	// 200 OK
+	// nobody answers
+	// 200 OK
 }

@@ -31,7 +31,7 @@ type Server struct {
 	http   http.Server
 	serve  sync.WaitGroup
 	log    *testLog
-	book   book
+	conns  conns
 
 	mortals mortals
 }
@@ -79,12 +79,12 @@ func NewPipeServer(tb testing.TB, handler http.Handler) *Server {
 func newServer(tb testing.TB, handler http.Handler) *Server {
 	s := &Server{tb: tb, log: &testLog{tb: tb}}
 	t := transport.New(100)
-	t.Proxy = s.book.called
+	t.Proxy = s.conns.called
 	s.client = &http.Client{Transport: t}
-	s.book.landed = sync.NewCond(&s.book.mu)
-	s.http.Handler = s.book.count(handler)
-	s.http.ConnContext = s.book.opened
-	s.http.ConnState = s.book.changed
+	s.conns.idle = sync.NewCond(&s.conns.mu)
+	s.http.Handler = s.conns.count(handler)
+	s.http.ConnContext = s.conns.opened
+	s.http.ConnState = s.conns.changed
 	s.http.ErrorLog = log.New(s.log, "", 0)
 	s.http.Protocols = new(http.Protocols)
 	s.http.Protocols.SetHTTP1(true)
@@ -117,17 +117,23 @@ func (s *Server) Client() *http.Client { return s.client }
 
 // Conns returns how many connections the server has accepted so far, also those
 // that are closed and those that carried no request.
-func (s *Server) Conns() int { return s.book.conns() }
+func (s *Server) Conns() int {
+	conns, _ := s.conns.counts()
+	return conns
+}
 
 // Requests returns how many requests the handler was called for so far.
-func (s *Server) Requests() int { return s.book.requests() }
+func (s *Server) Requests() int {
+	_, requests := s.conns.counts()
+	return requests
+}
 
 // WantConns fails the test if the server has accepted more than most connections.
-// The failure names the connections, the requests that they carried, and why
-// they ended.
+// The failure says what the connections carried and why each ended, with one cause;
+// connections of which the same can be said are one line.
 func (s *Server) WantConns(most int) {
 	s.tb.Helper()
-	if report := s.book.report(most); report != "" {
+	if report := s.conns.report(most); report != "" {
 		s.tb.Errorf("%s", report)
 	}
 }
@@ -140,7 +146,7 @@ func (s *Server) Close() {
 	_ = s.http.Close()
 	s.mortals.close()
 	s.serve.Wait()
-	s.book.close()
+	s.conns.close()
 	s.log.close()
 }
 

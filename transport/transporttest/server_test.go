@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -136,8 +137,8 @@ func TestWantConnsNamesTheUnreadBody(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	tb.end()
 	require.Contains(t, got, "2 connections for 3 requests, want at most 1\n")
-	require.Regexp(t, `connection 1: request 1, GET /first \(server_test.go:\d+\), and 1 more up to request 2, GET /second \(server_test.go:\d+\); then closed by the client: the body of answer 2 was not read to EOF`, got)
-	require.Regexp(t, `connection 2.*: request 3, GET /third \(server_test.go:\d+\); (open and idle|still busy)`, got)
+	require.Regexp(t, `connection 1: 2 requests, the first GET /first \(transporttest/server_test.go:\d+ < transporttest/server_test.go:\d+\), the last GET /second \(.*\); then closed by the client: the body of its last answer was not read to EOF`, got)
+	require.Regexp(t, `connection 2: one request, GET /third \(.*server_test.go:\d+\); (open and idle|still busy)`, got)
 }
 
 func TestWantConnsNamesWhoAskedForTheEnd(t *testing.T) {
@@ -162,8 +163,8 @@ func TestWantConnsNamesWhoAskedForTheEnd(t *testing.T) {
 		return strings.Count(got, "then closed") == 2
 	}, 10*time.Second, time.Millisecond)
 	tb.end()
-	require.Regexp(t, `connection 1: request 1, GET /answer .*: the answer asked for it`, got)
-	require.Regexp(t, `connection 2.*: request 2, PUT /request .*: that request asked for it`, got)
+	require.Regexp(t, `connection 1: one request, GET /answer .*: the answer asked for it`, got)
+	require.Regexp(t, `connection 2: one request, PUT /request .*: the request asked for it`, got)
 }
 
 func TestWantConnsNamesBusyOnes(t *testing.T) {
@@ -183,7 +184,7 @@ func TestWantConnsNamesBusyOnes(t *testing.T) {
 	close(leave)
 	wg.Wait()
 	got := tb.end()
-	require.Contains(t, got, "GET / (server_test.go:")
+	require.Contains(t, got, "connections 1 and 2, each: one request, GET / (transporttest/server_test.go:")
 	require.Contains(t, got, "still busy")
 }
 
@@ -191,8 +192,8 @@ func TestWantConnsListsAFewOfMany(t *testing.T) {
 	tb := &recorder{TB: t}
 	srv := transporttest.NewServer(tb, sized)
 	srv.Client().Transport.(*http.Transport).DisableKeepAlives = true
-	for range 25 {
-		read(t, get(t, srv.Client(), srv.URL))
+	for i := range 25 {
+		read(t, get(t, srv.Client(), fmt.Sprint(srv.URL, "/", i)))
 	}
 	srv.WantConns(1)
 	got := tb.end()
@@ -210,7 +211,7 @@ func TestForeignClientIsCounted(t *testing.T) {
 	require.Eventually(t, func() bool { // the server has to notice
 		tb.failures = nil
 		srv.WantConns(1)
-		return strings.Contains(tb.failures[0], "connection 1: request 1, GET /; then closed: that request asked for it")
+		return strings.Contains(tb.failures[0], "connections 1 and 2, each: one request, GET /; then closed: the request asked for it")
 	}, 10*time.Second, time.Millisecond)
 	tb.end()
 }
@@ -352,7 +353,7 @@ func TestCheckFindsTheLeak(t *testing.T) {
 		get(t, client, srv.URL+"/open?123")
 	}
 	got := tb.end()
-	require.Regexp(t, `^transporttest: the body of GET http://\S+/open\?123 \(server_test.go:\d+\) was never closed \(3 times\)$`, got)
+	require.Regexp(t, `^transporttest: the body of GET http://\S+/open\?123 \(transporttest/server_test.go:\d+ < transporttest/server_test.go:\d+\) was never closed \(3 times\)$`, got)
 }
 
 func TestCheckPassesOnWhatItWraps(t *testing.T) {
