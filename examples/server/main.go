@@ -8,7 +8,8 @@
 //
 // The private port has /healthz, /readyz and /debug/vars. A SIGTERM announces a
 // restart to all agents before it ends the server; a SIGKILL does not, and the agents
-// come back in the window that they were told of while they were connected.
+// come back in the window that they were told of while they were connected. With -away 0
+// a SIGTERM lets the agents go to other replicas, no faster than those can log them in.
 package main
 
 import (
@@ -31,7 +32,8 @@ type options struct {
 	loginTime       time.Duration // of one
 	heartbeat       time.Duration
 	window          time.Duration // the least that is announced
-	away            time.Duration // how long a planned restart takes
+	away            time.Duration // how long a planned restart takes, 0 if other replicas take the agents
+	grace           time.Duration // for an orderly end
 	verbose         bool
 }
 
@@ -73,7 +75,8 @@ func parse(args []string, help io.Writer) (options, error) {
 	f.DurationVar(&o.loginTime, "login-time", 50*time.Millisecond, "how long it takes for one")
 	f.DurationVar(&o.heartbeat, "heartbeat", 10*time.Second, "how often each agent is told the window")
 	f.DurationVar(&o.window, "window", time.Second, "the least window that is announced")
-	f.DurationVar(&o.away, "away", 5*time.Second, "how long a planned restart takes, told to the agents on SIGTERM")
+	f.DurationVar(&o.away, "away", 5*time.Second, "how long a planned restart takes, told to the agents on SIGTERM; 0 if other replicas take the agents")
+	f.DurationVar(&o.grace, "grace", 25*time.Second, "how long an orderly end may take")
 	f.BoolVar(&o.verbose, "v", false, "log each event")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -103,7 +106,7 @@ func (o options) check(rest []string) error {
 	case o.parallel < 1:
 		return fmt.Errorf("-logins is %d, must be at least 1", o.parallel)
 	}
-	for name, d := range map[string]time.Duration{"login-time": o.loginTime, "heartbeat": o.heartbeat, "window": o.window} {
+	for name, d := range map[string]time.Duration{"login-time": o.loginTime, "heartbeat": o.heartbeat, "window": o.window, "grace": o.grace} {
 		if d <= 0 {
 			return fmt.Errorf("-%s is %v, must be positive", name, d)
 		}

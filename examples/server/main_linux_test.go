@@ -32,21 +32,29 @@ func TestAgentsComeBackInOrder(t *testing.T) {
 
 	// An address of its own, whose port no other program takes while the server is away.
 	host := fmt.Sprintf("127.%d.%d.%d:0", 2+rand.IntN(250), rand.IntN(256), 2+rand.IntN(250))
-	first := startServer(t, bin, host, host)
+	first := startServer(t, bin, host, host, "300ms")
 	start(t, filepath.Join(bin, "agent"), "-server", first.public, "-agents", fmt.Sprint(fleet), "-splay", "300ms", "-max", "1s")
 	first.allBack(t)
 
 	require.NoError(t, first.cmd.Process.Kill())
 	_ = first.cmd.Wait()
-	second := startServer(t, bin, hostOf(first.public), hostOf(first.private))
+	second := startServer(t, bin, hostOf(first.public), hostOf(first.private), "300ms")
 	second.allBack(t)
 	second.inOrder(t)
 
 	require.NoError(t, second.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, second.cmd.Wait(), "an orderly end")
-	third := startServer(t, bin, hostOf(first.public), hostOf(first.private))
+	third := startServer(t, bin, hostOf(first.public), hostOf(first.private), "0")
 	third.allBack(t)
 	third.inOrder(t)
+
+	// As one of several replicas it lets the agents go in pace, is not ready any more from
+	// the first to the last, and ends when none is left.
+	begin := time.Now()
+	require.NoError(t, third.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return !third.ready() }, 10*time.Second, time.Millisecond)
+	require.NoError(t, third.cmd.Wait(), "an orderly end")
+	require.Greater(t, time.Since(begin), (fleet-1)*5*time.Millisecond, "at 200 a second")
 }
 
 // A child is a server that runs.
@@ -55,9 +63,9 @@ type child struct {
 	public, private string // URLs
 }
 
-func startServer(t *testing.T, bin, public, private string) *child {
+func startServer(t *testing.T, bin, public, private, away string) *child {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(bin, "server"), "-public", public, "-private", private, "-away", "300ms",
+	cmd := exec.Command(filepath.Join(bin, "server"), "-public", public, "-private", private, "-away", away,
 		"-window", "300ms", "-heartbeat", "50ms", "-logins", "8", "-login-time", "20ms")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
@@ -86,6 +94,16 @@ func stop(cmd *exec.Cmd) {
 }
 
 func hostOf(url string) string { return strings.TrimPrefix(url, "http://") }
+
+// ready reports what a balancer's health check would see.
+func (c *child) ready() bool {
+	client := http.Client{Transport: transport.Transient(), Timeout: 10 * time.Second}
+	resp, err := client.Get(c.private + "/readyz")
+	if err != nil {
+		return false
+	}
+	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+}
 
 // vars are the figures of a server that the test looks at.
 type vars struct {

@@ -18,6 +18,7 @@ func TestBadFlags(t *testing.T) {
 		"-private":              {"-private", ""},
 		"-heartbeat is -1s":     {"-heartbeat", "-1s"},
 		"-away is -1s":          {"-away", "-1s"},
+		"-grace is 0s":          {"-grace", "0"},
 		`argument "please"`:     {"please"},
 		"flag provided but not": {"-nonsense"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -26,16 +27,16 @@ type server struct {
 	listener *listener.TwoPhase
 	agents   http.Server // on the public port
 	admin    http.Server // on the private one
+	end      func(net.Conn)
 	serving  sync.WaitGroup
 	failed   chan error // of Serve, when nobody has asked for it
 
 	streams atomic.Int64
-	leaving chan struct{} // closed when a restart is announced
 }
 
 // newServer takes both ports. Agents are refused until open.
 func newServer(ctx context.Context, o options, log *slog.Logger) (*server, error) {
-	s := &server{options: o, log: log, logins: newLogins(o, log), failed: make(chan error, 2), leaving: make(chan struct{})}
+	s := &server{options: o, log: log, logins: newLogins(o, log), failed: make(chan error, 2)}
 	var err error
 	// Who is at the door is bounded as well, logged in or not yet: more than enough for
 	// the logins, so that the pacer can answer those who are too many.
@@ -44,7 +45,8 @@ func newServer(ctx context.Context, o options, log *slog.Logger) (*server, error
 		return nil, err
 	}
 	const patience = 10 * time.Second
-	s.agents = http.Server{Handler: s.public(), ConnContext: listener.ConnContext, ReadHeaderTimeout: patience}
+	s.agents = http.Server{Handler: s.public(), ConnState: listener.ConnState, ReadHeaderTimeout: patience}
+	s.end = listener.HTTPEnd(&s.agents, 0)
 	s.admin = http.Server{Handler: s.private(), ReadHeaderTimeout: patience}
 	s.serve(&s.agents, s.listener.Public)
 	s.serve(&s.admin, s.listener.Private)
@@ -75,14 +77,23 @@ func (s *server) open(ctx context.Context) error {
 	return s.listener.Open(ctx)
 }
 
-// shutdown refuses newcomers, tells all agents when to come back, and waits until
-// they have hung up.
+// moved is how long an agent waits before it connects to another replica.
+const moved = 20 * time.Millisecond
+
+// shutdown refuses newcomers and ends the streams. If the server is to come back, all
+// agents are told at once when that is and come back in their window. If other replicas
+// take the agents, they go at half the pace at which those can log them in.
 func (s *server) shutdown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.grace)
 	defer cancel()
-	s.log.Info("restart", "streams", s.streams.Load(), "away", s.away, "window", s.announced())
-	err := s.listener.Shut()
-	close(s.leaving)
+	perSecond := math.Inf(1)
+	if s.away == 0 {
+		perSecond = float64(s.parallel) / s.loginTime.Seconds() / 2
+	}
+	s.log.Info("leaving", "streams", s.streams.Load(), "away", s.away, "window", s.announced(), "per second", perSecond)
+	err := s.listener.Public.Drain(ctx, perSecond, s.end)
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second) // nothing is left
+	defer cancel()
 	return errors.Join(err, s.agents.Shutdown(ctx), s.admin.Shutdown(ctx))
 }
 
@@ -103,7 +114,7 @@ func (s *server) private() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if state := s.listener.Gate.State(); state != listener.Opened {
+		if state := s.listener.Public.State(); state != listener.Opened { // not yet open, or draining
 			http.Error(w, state.String(), http.StatusServiceUnavailable)
 		}
 	})
@@ -132,13 +143,21 @@ func (s *server) vars() *expvar.Map {
 
 // notice is what agents are told on their streams, a line of JSON each.
 type notice struct {
-	Away   time.Duration `json:"away"`   // until the server is back, if it is about to leave
+	Away   time.Duration `json:"away"`   // until the server, or another replica, is there, if this one is about to leave
 	Window time.Duration `json:"window"` // what all agents together need to come back
 }
 
 // announced is how long all agents need to come back.
 func (s *server) announced() time.Duration {
 	return max(s.window, s.logins.pacer.Window(int(s.streams.Load())))
+}
+
+// farewell is the last notice on a stream. Agents that go in pace need no wide window.
+func (s *server) farewell() notice {
+	if s.away == 0 {
+		return notice{Away: moved, Window: s.window}
+	}
+	return notice{Away: s.away, Window: s.announced()}
 }
 
 // stream logs an agent in and holds its stream for as long as both live.
@@ -163,8 +182,8 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-beat.C:
 		case <-r.Context().Done():
 			return
-		case <-s.leaving:
-			_ = tell(w, notice{Away: s.away, Window: s.announced()})
+		case <-listener.Leaving(r.Context()):
+			_ = tell(w, s.farewell())
 			return
 		}
 	}
