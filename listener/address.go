@@ -103,17 +103,21 @@ func (k *asked) first() (a arrival, err error, busy bool) {
 		k.known = slices.Delete(k.known, 0, 1)
 		return a, nil, true
 	}
-	err, k.err = k.err, nil
-	return arrival{}, err, k.taking || len(k.silent) > 0
+	if len(k.silent) == 0 {
+		err, k.err = k.err, nil // after what is in hand
+	}
+	return arrival{}, err, k.taking || len(k.silent) > 0 || k.err != nil
 }
 
 // take reports whether the caller is to begin an inner Accept.
 func (k *asked) take() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	was := k.taking
+	if k.taking || k.err != nil {
+		return false
+	}
 	k.taking = true
-	return !was
+	return true
 }
 
 func (k *asked) took(a arrival, err error) {
@@ -203,6 +207,13 @@ func (k *asked) awaitNewest() {
 	if s != nil {
 		sleep(askFirst, s.answered)
 	}
+}
+
+// any reports whether there may be a connection in hand.
+func (k *asked) any() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.taking || len(k.silent)+len(k.known) > 0
 }
 
 func (k *asked) rejected() uint64 {

@@ -61,5 +61,9 @@ func fileOf(l net.Listener) (*os.File, error) {
 	case !ok:
 		return nil, errors.ErrUnsupported
 	}
-	return f.File()
+	file, err := f.File()
+	if err != nil {
+		return nil, err
+	}
+	return passable(file)
 }

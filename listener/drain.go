@@ -19,7 +19,7 @@ var ErrPace = errors.New("listener: connections per second must be positive")
 var ErrDraining = errors.New("listener: is draining already")
 
 // drainLook is how often Drain asks sockets that are not wrapped whether they are
-// closed.
+// closed, and Accept whether it holds a connection.
 const drainLook = 10 * time.Millisecond
 
 // A drain is a Drain or Rebalance that is under way. At most one goroutine waits.
@@ -134,6 +134,9 @@ func (t *Throttled) startDrain(perSecond float64, final bool) (*drain, error) {
 	case was != nil:
 		close(was.ended)
 	}
+	if final {
+		close(t.left)
+	}
 	t.draining = &drain{final: final, changed: make(chan struct{}, 1), ended: make(chan struct{})}
 	return t.draining, nil
 }
@@ -144,12 +147,15 @@ func (t *Throttled) endDrain(d *drain) {
 	if t.draining == d {
 		t.draining = nil
 	}
+	if d.final {
+		t.left = make(chan struct{})
+	}
 }
 
 // stopAccepting is the first half of Drain.
 func (t *Throttled) stopAccepting() error {
-	if g, ok := t.l.(interface{ Shut() error }); ok {
-		return g.Shut()
+	if g, ok := t.l.(*Gate); ok {
+		return g.shut(true)
 	}
 	t.mu.Lock()
 	was := t.drained
@@ -168,13 +174,15 @@ func (t *Throttled) stopAccepting() error {
 func (t *Throttled) endAll(ctx context.Context, d *drain, p pace, end func(net.Conn)) error {
 	var ends sync.WaitGroup
 	for {
-		left := t.openNow()
-		if left == 0 {
+		if t.nothingLeft() {
 			break
 		}
 		wait := p.next()
 		if !t.anyUntold() {
 			wait = -1
+			if t.openNow() == 0 { // but one is on its way in
+				wait = drainLook
+			}
 		}
 		err := t.waitDrain(ctx, d, wait, d.changed)
 		if err != nil {

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -37,6 +38,7 @@ type Gate struct {
 	changed chan struct{} // closed and replaced when state changes
 	kept    []net.Conn    // accepted as a parked gate was shut, for the next Open
 	backlog int           // of an open gate, 0 is the system's
+	drained bool          // shut by Drain, for which what is in hand still enters
 	stats   GateStats
 }
 
@@ -148,9 +150,16 @@ func (g *Gate) Open(ctx context.Context) error {
 // returns nil; after Close it returns net.ErrClosed. After another error, such as
 // that a process has put its own Unix socket in our place, the gate is closed all
 // the same, and Open tries to get the address back.
-func (g *Gate) Shut() error {
+func (g *Gate) Shut() error { return g.shut(false) }
+
+// shut is Shut. For a drain, what was accepted before comes out of offer, which then
+// returns errDrained until the gate is opened or closed.
+func (g *Gate) shut(drain bool) error {
 	g.moving.Lock()
 	defer g.moving.Unlock()
+	g.mu.Lock()
+	g.drained = drain && g.state != Done
+	g.mu.Unlock()
 	switch g.State() {
 	case Closed:
 		return nil
@@ -192,6 +201,7 @@ func (g *Gate) become(s State, l net.Listener) (was net.Listener) {
 	was, g.l, g.state = g.l, l, s
 	if s == Opened {
 		g.stats.Openings++
+		g.drained = false
 	}
 	close(g.changed)
 	g.changed = make(chan struct{})
@@ -244,8 +254,28 @@ func (g *Gate) setBacklog(n int) {
 // net.ErrClosed after Close, or the failure of the listener underneath if it is
 // there to stay; shortages such as EMFILE are waited out.
 func (g *Gate) Accept() (net.Conn, error) {
-	a, err := g.offer()
-	return a.conn, err
+	for {
+		a, err := g.offer()
+		if !errors.Is(err, errDrained) {
+			return a.conn, err
+		}
+		<-g.opening()
+	}
+}
+
+// errDrained is offer's error while the gate is shut by a drain: nothing is in hand.
+var errDrained = errors.New("drained")
+
+// opening returns a channel that is closed when the gate is not drained any more.
+func (g *Gate) opening() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.drained || g.state != Closed {
+		ended := make(chan struct{})
+		close(ended)
+		return ended
+	}
+	return g.changed
 }
 
 func (g *Gate) offer() (arrival, error) {
@@ -277,11 +307,14 @@ func (g *Gate) next() (net.Listener, <-chan struct{}, net.Conn, error) {
 	if g.state == Done {
 		return nil, nil, nil, closedError("accept", g.addr)
 	}
-	if g.state == Opened && len(g.kept) > 0 {
+	if (g.state == Opened || g.drained) && len(g.kept) > 0 {
 		c := g.kept[0]
 		g.kept = g.kept[1:]
 		g.stats.Accepted++
 		return nil, g.changed, c, nil
+	}
+	if g.drained {
+		return nil, nil, nil, errDrained
 	}
 	return g.l, g.changed, nil, nil
 }
@@ -290,7 +323,7 @@ func (g *Gate) next() (net.Listener, <-chan struct{}, net.Conn, error) {
 func (g *Gate) take(l net.Listener, c net.Conn) bool {
 	g.mu.Lock()
 	switch {
-	case g.l == l:
+	case g.l == l || g.drained:
 		g.stats.Accepted++
 		g.mu.Unlock()
 		return true
@@ -309,6 +342,10 @@ func (g *Gate) take(l net.Listener, c net.Conn) bool {
 // caller before the gate was shut.
 func (g *Gate) takeBack(c net.Conn) (<-chan struct{}, bool) {
 	g.mu.Lock()
+	if g.drained {
+		g.mu.Unlock()
+		return nil, false
+	}
 	if g.park && g.state == Opened {
 		defer g.mu.Unlock()
 		return g.changed, false

@@ -103,6 +103,21 @@ func (t *Throttled) openNow() int {
 	return t.wrapped.n + t.raws.sweep()
 }
 
+// nothingLeft reports whether no connection is open or on its way in.
+func (t *Throttled) nothingLeft() bool {
+	t.mu.Lock()
+	hand := t.hand
+	t.mu.Unlock()
+	return hand == empty && !t.asked.any() && t.openNow() == 0
+}
+
+// leaves returns a channel that is closed while a Drain is under way.
+func (t *Throttled) leaves() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.left
+}
+
 func (t *Throttled) hasRaw() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -83,3 +83,6 @@ func endVanished(fd uintptr, d time.Duration) {
 
 // clientErrorsHere are the errors of accept(2) that only Linux has.
 var clientErrorsHere = []error{syscall.ENONET}
+
+// dup makes to another descriptor of from. Not every architecture has dup2.
+func dup(from, to int) error { return syscall.Dup3(from, to, syscall.O_CLOEXEC) }

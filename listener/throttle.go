@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -42,6 +43,8 @@ type Throttled struct {
 	rejecting map[*rejection]struct{}
 	rejected  [reasons]uint64
 	draining  *drain
+	hand      hand
+	left      chan struct{} // closed during a Drain
 	drained   bool          // l was closed by Drain
 	aging     *time.Timer   // while MaxAge is set and there are connections
 	stats     ThrottleStats // without what the fields above say
@@ -127,6 +130,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 		rate:      lim.limiter(nil),
 		started:   time.Now(),
 		sources:   make(map[source]*sourceCount),
+		left:      make(chan struct{}),
 		notices:   make(map[*held]chan struct{}),
 		rejecting: make(map[*rejection]struct{}),
 	}
@@ -219,16 +223,45 @@ func (t *Throttled) Accept() (net.Conn, error) {
 func (t *Throttled) offer() (arrival, error) {
 	t.turn <- struct{}{}
 	defer func() { <-t.turn }()
+	t.setHand(mayHold)
+	defer t.setHand(empty)
 	for t.ready() {
 		a, err := t.next()
-		if err != nil {
+		switch {
+		case errors.Is(err, errDrained):
+			t.setHand(empty)
+			t.awaitOpening(t.l.(*Gate))
+			t.setHand(mayHold)
+		case err != nil:
 			return arrival{}, t.failure(err)
-		}
-		if t.enter(&a) {
+		case t.enter(&a):
 			return a, nil
 		}
 	}
 	return arrival{}, closedError("accept", t.Addr())
+}
+
+func (t *Throttled) awaitOpening(g *Gate) {
+	select {
+	case <-g.opening():
+	case <-t.closed:
+	}
+}
+
+// A hand is whether the Accept that has the turn may hold a connection that is not
+// counted yet: Drain waits for it.
+type hand bool
+
+const (
+	empty   hand = false
+	mayHold hand = true
+)
+
+func (t *Throttled) setHand(h hand) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hand = h
+	t.drainChangedLocked()
 }
 
 // takeBack undoes enter, for a connection that was not handed to the caller before
@@ -259,6 +292,7 @@ func (t *Throttled) failure(err error) error {
 	drained := t.drained
 	t.mu.Unlock()
 	if drained {
+		t.setHand(empty)
 		<-t.closed
 	}
 	if stopped(t.closed) {
@@ -279,24 +313,24 @@ func (t *Throttled) failed() {
 // It reports false after Close.
 func (t *Throttled) ready() bool {
 	if t.Limits().Exempt == nil {
-		t.await(nil)
+		t.await(nil, t.leaves())
 	}
 	return !stopped(t.closed)
 }
 
-// await waits for room, for Close, or until the gate is shut.
-func (t *Throttled) await(shut <-chan struct{}) {
-	for !stopped(t.closed) && !stopped(shut) {
+// await waits for room, for Close, or until shut or drain is closed.
+func (t *Throttled) await(shut, drain <-chan struct{}) {
+	for !stopped(t.closed) && !stopped(shut) && !stopped(drain) {
 		wait, room := t.room()
 		if room {
 			return
 		}
-		t.pause(wait, shut)
+		t.pause(wait, shut, drain)
 	}
 }
 
 // pause waits for d, for ever if negative, or for what may have changed sooner.
-func (t *Throttled) pause(d time.Duration, shut <-chan struct{}) {
+func (t *Throttled) pause(d time.Duration, shut, drain <-chan struct{}) {
 	var due <-chan time.Time
 	if d >= 0 {
 		timer := time.NewTimer(d)
@@ -307,6 +341,7 @@ func (t *Throttled) pause(d time.Duration, shut <-chan struct{}) {
 	case <-due:
 	case <-t.freed:
 	case <-shut:
+	case <-drain:
 	case <-t.closed:
 	}
 }
@@ -336,7 +371,7 @@ func (t *Throttled) enter(a *arrival) bool {
 			t.reject(a.conn, why)
 			return false
 		}
-		t.await(a.shut) // with Exempt, or the limits have become lower
+		t.await(a.shut, nil) // with Exempt, or the limits have become lower
 	}
 	reset(a.conn)
 	return false
