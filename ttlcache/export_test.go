@@ -1,5 +1,7 @@
 package ttlcache
 
+import "time"
+
 // NewDigest returns how a cache hashes the parts that a Key writes, under a secret of
 // its own if that is nil.
 func NewDigest(secret []byte) func(key func(*Hash)) ([32]byte, bool) {
@@ -26,4 +28,17 @@ func FindTwins(n int) (found []bool) {
 		found = append(found, s.get(&k) != nil)
 	}
 	return found
+}
+
+// Pace returns how long loads are expected to take after n loads that took so long, and m
+// that were cut after that time.
+func Pace(n int, took time.Duration, m int, cut time.Duration) time.Duration {
+	var p pace
+	for range n {
+		p.learn(took, false)
+	}
+	for range m {
+		p.learn(cut, true)
+	}
+	return p.need()
 }

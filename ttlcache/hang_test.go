@@ -195,3 +195,11 @@ func TestPatientCallerJoinsALoad(t *testing.T) {
 		require.Equal(t, 1, p.asks("shared"))
 	})
 }
+
+// A load that is cut has taken at least as long as it has, and maybe much longer: it never
+// makes loads look quick, but it may make them look slow.
+func TestLoadsThatWereCut(t *testing.T) {
+	require.Equal(t, time.Second, ttlcache.Pace(8, time.Second, 100, time.Second/5))
+	require.InDelta(t, 15, ttlcache.Pace(8, time.Second, 100, 15*time.Second).Seconds(), 0.1)
+	require.InDelta(t, 11, ttlcache.Pace(8, time.Second, 10, 15*time.Second).Seconds(), 1, "ten loads are enough")
+}
