@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// AcquireError is why [Acquire] has no connection, and what the pool looked like.
+// AcquireError is the reason for which [Acquire] has no connection, and the state of the pool.
 type AcquireError struct {
 	Wait  time.Duration // Wait is the limit that was given, 0 if there was none.
 	Took  time.Duration // Took is how long the caller waited.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What [Advise] can find, as the Code of an [Advice].
+// The findings of [Advise], as the Code of an [Advice].
 const (
 	IdleBelowOpen    = "idle-below-open"     // IdleBelowOpen: connections are closed because few are kept idle, and opened again.
 	PoolTooSmall     = "pool-too-small"      // PoolTooSmall: at each moment at least one caller waits for a connection to become free.
@@ -18,13 +18,13 @@ const (
 
 // Advice is one thing to change about a pool.
 type Advice struct {
-	Code    string // Code is what was found, one of the constants such as IdleBelowOpen.
+	Code    string // Code is the finding, one of the constants such as IdleBelowOpen.
 	Field   string // Field is the field of Config to change.
 	Suggest int    // Suggest is a value for the field, in seconds if it is a time. It is 0 if the figures yield no number.
-	Text    string // Text says what was found and what to do, with the figures.
+	Text    string // Text is the finding and its remedy in words, with the figures.
 }
 
-// Advise looks at what happened to a pool with the settings c and returns what to
+// Advise looks at the churn of a pool with the settings c and returns the settings to
 // change, the most urgent first; nothing if all is well. It is a function of its
 // arguments only: it changes nothing, and nothing resizes a pool by itself. Look at
 // a minute or more of ordinary load; a restart of the server within it shows.

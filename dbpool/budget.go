@@ -47,7 +47,7 @@ type Share struct {
 	// Name is the pool's name, which no other share may have.
 	Name string
 
-	// Weight is the pool's part of what there is, relative to the other weights.
+	// Weight is the pool's part of the connections, relative to the other weights.
 	// Zero means 1. It must not be negative or above 1e100.
 	Weight float64
 
@@ -75,7 +75,7 @@ func (b Budget) PerProcess() (int, error) {
 	return sizes["each process's pool"], err
 }
 
-// Split returns the MaxOpen of each of a process's pools, by name: what there is in
+// Split returns the MaxOpen of each of a process's pools, by name: its connections in
 // proportion to the weights, within Min and Max, in whole connections by the method
 // of largest remainders. Pools of their own for internal work, for the API and for
 // agents (bulkheads) keep a storm of logins in one from taking the connections of the
@@ -83,7 +83,7 @@ func (b Budget) PerProcess() (int, error) {
 //
 // The sizes never add up to more than there is. The error is a [*FieldError] for a
 // field that makes no sense, for two shares with the same name, or, if there is less
-// than the sum of all Min, for MaxConnections, naming all pools and what each would get. To
+// than the sum of all Min, for MaxConnections, naming all pools and the share that each would get. To
 // check pools of a given size, give it as both Min and Max.
 func (b Budget) Split(shares ...Share) (map[string]int, error) {
 	if err := b.validate(); err != nil {

@@ -40,12 +40,11 @@ type Config struct {
 // (brettwooldridge/HikariCP#2004, #2035), and about that of Rails (0.2).
 const defaultJitter = 0.25
 
-// FieldError is a value that cannot be used: what it was given for, what it was,
-// and what is wrong with it.
+// FieldError is a value that cannot be used, with its field and the reason.
 type FieldError struct {
 	Field  string // Field is the name of the field or parameter, with the share's or tenant's name where there is one.
-	Value  any    // Value is what was given; a data source name is left out, since it may hold a password.
-	Reason string // Reason says what is wrong.
+	Value  any    // Value is the value given; a data source name is left out, since it may hold a password.
+	Reason string // Reason says why it cannot be used.
 	Err    error  // Err is the error behind it, nil if there is none.
 }
 
@@ -92,7 +91,7 @@ func (c Config) Validate() error {
 }
 
 // Apply validates c and sets it on db, which may be any pool, new or in use. All
-// four settings of the pool are set, so that what was set before is gone. It draws
+// four settings of the pool are set, so that earlier settings are gone. It draws
 // a new lifetime each time. Callers that wait for a connection while MaxOpen is
 // raised are not woken before the next connection is returned: database/sql has no
 // way to do so.

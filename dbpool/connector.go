@@ -66,11 +66,11 @@ func NewConnector(base driver.Connector, d Dial) *Connector {
 // dial. It returns
 //
 //   - the driver's error as it is, if a dial failed for this caller;
-//   - an error that wraps what ended ctx, or [context.DeadlineExceeded] after
+//   - an error that wraps the cause of ctx's end, or [context.DeadlineExceeded] after
 //     Dial.Timeout, and beside it the error of the last dial, if that failed;
 //   - an error that wraps [net.ErrClosed] after [Connector.Close].
 //
-// A dial outlives the caller for whom it was begun. It sees the values of the caller's
+// A dial outlives its caller. It sees the values of the caller's
 // context, and not its end.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	ctx, cancel := c.dial.limit(ctx, errTimeout)

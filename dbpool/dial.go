@@ -88,7 +88,7 @@ func overload(err error) bool {
 	return mysqlError(err.Error(), "1040")
 }
 
-// DialStats is what a [Connector] has counted. All times are sums.
+// DialStats are the counters of a [Connector]. All times are sums.
 type DialStats struct {
 	Opened     uint64 // Opened counts dials that yielded a connection.
 	Failed     uint64 // Failed counts dials that did not, or not within the Timeout.
@@ -101,7 +101,7 @@ type DialStats struct {
 
 	Dialing    int // Dialing is the number of dials in progress, those included that ignore the end of their context.
 	MaxDialing int // MaxDialing is the largest Dialing so far.
-	Waiting    int // Waiting is the number of callers for whom no dial is in progress: they wait because of Parallel or of the backoff.
+	Waiting    int // Waiting is the number of callers without a dial in progress: they wait because of Parallel or of the backoff.
 	Spare      int // Spare is the number of connections whose caller has left, and which wait for another.
 
 	DialTime time.Duration // DialTime is how long all finished dials took.

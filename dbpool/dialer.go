@@ -45,20 +45,20 @@ type TCP struct {
 	KeepAliveIdle time.Duration
 
 	// KeepAliveInterval is the time between two probes. Zero means 5s; below zero it is
-	// what the system is set to.
+	// the system's default.
 	KeepAliveInterval time.Duration
 
 	// KeepAliveCount is how many probes in a row may stay unanswered. Zero means 3; below
-	// zero it is what the system is set to.
+	// zero it is the system's default.
 	KeepAliveCount int
 
 	// UserTimeout is how long sent data may stay unacknowledged before the system ends
 	// the connection: TCP_USER_TIMEOUT on Linux, and nothing on other systems. Zero
-	// means 30s; below zero it is what the system is set to.
+	// means 30s; below zero it is the system's default.
 	UserTimeout time.Duration
 
 	// Dial dials, through a tunnel for example. Nil means a [net.Dialer]. The times
-	// above apply to what it returns if that is a [*net.TCPConn].
+	// above apply to its connection if that is a [*net.TCPConn].
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 

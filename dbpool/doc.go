@@ -10,8 +10,8 @@
 //	db, err := dbpool.Open(connector, dbpool.Server(20)) // a *sql.DB with at most 20 connections
 //
 // By itself, a pool of database/sql opens any number of connections, all at once, keeps
-// two of them when they are idle (which is called connection churn), and gives a dial up
-// when the caller for whom it was begun has left. Each of these has caused outages: a
+// two of them when they are idle (which causes connection churn), and gives a dial up
+// when its caller has left. Each of these has caused outages: a
 // restart of the server becomes hundreds of logins in one second, the server is full,
 // queries exceed their deadlines, and the logins begin again.
 //
@@ -20,8 +20,8 @@
 //   - [Open] opens a pool. [Config] is its size and the life of its connections;
 //     [Server], [AuthPath], [PgBouncer], [Agent] and [Lambda] return settings for
 //     common cases, and [Config.Apply] sets them on a pool that exists.
-//   - [Connector] dials for a pool, as [Dial] says: a few dials at the same time, one
-//     at a time with exponential backoff and jitter while the server is away.
+//   - [Connector] dials for a pool, as [Dial] says: a few dials at the same time, and
+//     one at a time, with exponential backoff and jitter, while the server is away.
 //     [Connector.Flush] ends all connections after a failover; see [ReadOnly].
 //   - [DSN], [Rotating] and [OnConnect] make the connectors below a Connector: from a
 //     driver's name, with credentials that change, and with sessions that are set up.
@@ -38,10 +38,10 @@
 //
 // # The diagnosis
 //
-//   - [Snap] notes what a pool has counted, the difference of two [Snapshot] values is
-//     a [Churn], and [Advise] returns what to change.
+//   - [Snap] takes a [Snapshot] of a pool's counters, the difference of two is a [Churn],
+//     and [Advise] returns the settings to change.
 //
-// # What a Connector does
+// # Dialing
 //
 // A dial outlives its caller. If the caller's context ends, the dial goes on, for at
 // most Dial.Timeout, and its connection goes to the next caller; one that no caller takes
@@ -50,8 +50,8 @@
 // database/sql served 1327 a second, and limit and adoption together 6963.
 // golang/go#57248 asks for the limit, and jackc/pgx#1259 met the rest.
 //
-// After a failed dial, and only then, there is a wait, which grows from failure to
-// failure. One dial at a time tries the server, and callers wait until it succeeds or
+// After a failed dial, and only then, there is a wait: exponential backoff with jitter.
+// One dial at a time tries the server, and callers wait until it succeeds or
 // their own time is over; their error then tells of both. In the second of a restart
 // PostgreSQL saw 385 dials from database/sql and 10 with a limit on their rate. A limit
 // that is not tied to failures makes each cold start slow as well.
@@ -70,7 +70,7 @@
 // to follow a failover wants a Dial.Backoff with a Max of a second or so, and a data
 // source name with all servers (target_session_attrs=read-write of pgx and lib/pq).
 //
-// # What it does not do
+// # Limits
 //
 // It adds nothing to a query, and never wraps a driver's connection: [sql.Conn.Raw]
 // yields the type that the driver documents. So all connections of a pool have the same
@@ -86,8 +86,7 @@
 //
 // # Concurrency
 //
-// A Connector may be used by any number of goroutines; Config, Dial, Budget and what
-// is reported are plain values. A Connector has a goroutine for each dial in progress and
+// A Connector may be used by any number of goroutines; all other types are plain values. A Connector has a goroutine for each dial in progress and
 // none otherwise; sql.DB.Close, which closes it, waits for them.
 //
 // # Expected behaviour of callers
@@ -106,7 +105,7 @@
 //
 // Code for pgx alone is well served by pgxpool, which detaches dials too, though it dials
 // as often; give it a Dialer, and a Budget for its size. For SQLite and other databases
-// inside the process a Config is enough. Four setters by hand do what Config does, if
+// inside the process a Config is enough. Four setters by hand are as good as a Config, if
 // all four are right, and nothing about dials: 200 callers dial a server that is away for
 // a second 40,000 times, and a Connector twice (docs/BENCHMARKS.md).
 package dbpool

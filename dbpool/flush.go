@@ -34,15 +34,16 @@ const (
 //
 // The pool dials anew as it needs to, within the limits of [Dial]. There is one flush a
 // second at most: a call that comes earlier is done when the second is over, together
-// with all others, and ends what was opened before the last of them. Flush does not wait,
+// with all others, and ends all connections opened before the last of them. Flush does not wait,
 // and does nothing after [Connector.Close].
 //
 // It needs a pool that [Open] has opened on c: only Open knows the pool and its
 // MaxLifetime, by which its connections are ended, and which [database/sql.DBStats]
-// counts as MaxLifetimeClosed. Of other pools only what waits in c is ended. For as long
+// counts as MaxLifetimeClosed. Of other pools only the connections in c that no caller has
+// got are ended. For as long
 // as old connections are in use, at most MaxLifetime, or an hour if there is none, the
-// pool's lifetime is Flush's: what others set meanwhile, or have set since Open, is
-// overwritten by what Open has set.
+// pool's lifetime is Flush's: a lifetime that others set meanwhile, or have set since Open,
+// is overwritten by that of Open.
 func (c *Connector) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

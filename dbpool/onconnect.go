@@ -13,8 +13,8 @@ import (
 // and f should obey it. Closing the connector closes base, if that is an
 // [io.Closer]. It panics if base or f is nil.
 //
-// Put it below [NewConnector], as its base: what f costs the server is then under the
-// limit on dials.
+// Put it below [NewConnector], as its base: the work of f is then under the limit on
+// dials.
 func OnConnect(base driver.Connector, f func(context.Context, driver.Conn) error) driver.Connector {
 	if base == nil {
 		panic("dbpool: OnConnect with nil base")

@@ -8,7 +8,7 @@ import (
 
 // Rotating returns a connector that asks next for a connector at each dial, for
 // credentials that change: connections that are open stay, and new ones log in with
-// what is valid then. The context is that of the dial, and an error of next fails
+// the credentials of the moment. The context is that of the dial, and an error of next fails
 // the dial as it is. Driver returns d. Connectors that next has returned are not closed,
 // so that it may return the same one again. It panics if d or next is nil.
 func Rotating(d driver.Driver, next func(context.Context) (driver.Connector, error)) driver.Connector {

@@ -17,13 +17,13 @@ const pgLimits = "select name, setting from pg_settings where name in" +
 const mysqlLimit = "select @@global.max_connections"
 
 // ServerBudget asks a server for its limits, over one connection that it opens and
-// closes: max_connections, and what PostgreSQL reserves for superusers and for
-// reserved roles. MySQL and MariaDB reserve nothing of it: they have one more for
+// closes: max_connections, and the connections that PostgreSQL reserves for superusers and
+// for reserved roles. MySQL and MariaDB reserve nothing of it: they have one more for
 // an administrator. Behind a pooler these are the limits of the server, not the
 // pooler's.
 //
 // The other fields are those of one process with default settings; fill in Replicas
-// and Surge, and add to Reserved what is for others. The error is that of the dial,
+// and Surge, and add the connections of others to Reserved. The error is that of the dial,
 // or of both questions if the server is of neither kind.
 func ServerBudget(ctx context.Context, base driver.Connector) (Budget, error) {
 	if base == nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Result is what a query or statement yields, as [Server.Answer] returns it.
+// Result is the result of a query or statement, as [Server.Answer] returns it.
 type Result struct {
 	// Columns are the names of the columns. Without columns there are no rows.
 	Columns []string

@@ -1,6 +1,6 @@
 // Package dbpooltest is a database server for tests: it takes its time, is full,
-// refuses, hangs, dies and falls silent on demand, and counts. It tests what a
-// connection pool does to a server, and what a client makes of a server in trouble.
+// refuses, hangs, dies and falls silent on demand, and counts. It tests the load
+// that a connection pool puts on a server, and a client whose server is in trouble.
 //
 //	srv := &dbpooltest.Server{ConnectTime: 8 * time.Millisecond, MaxConns: 50}
 //	db := sql.OpenDB(srv.Connector())
@@ -17,7 +17,7 @@
 //
 // All of them share the server's places and counters.
 //
-// # What it answers
+// # Answers
 //
 // A query returns one row with one column that holds the number 1, and a statement
 // has affected one row, unless [Server.Answer] says otherwise. A query that names
@@ -29,10 +29,10 @@
 // Simple and extended queries, prepared statements, transactions and cancel requests
 // work. Parameters are accepted and ignored.
 //
-// # What happens when a context ends
+// # The end of a context
 //
-// A server never sees a client's context, only what the driver does about it. The
-// fixture's own driver does what PostgreSQL does together with pgx:
+// A server never sees a client's context, only the actions of its driver. The fixture's
+// own driver acts as PostgreSQL and pgx do together:
 //
 //   - Before a query is sent: the context's error, and the connection stays good.
 //   - During a query: the caller gets the context's error at once, and the
@@ -71,7 +71,7 @@ type Server struct {
 	// Zero or less: no limit.
 	MaxConns int
 
-	// Answer says what a query or statement yields: a result, or an error, which should
+	// Answer returns the result of a query or statement, or an error, which should
 	// be an [*Error], upon which the connection stays good. It is called on the
 	// goroutine that serves the query, so on several at once. A nil Answer, and a nil
 	// result without an error, are the default answer. Over the wire a prepared
@@ -94,7 +94,7 @@ type Server struct {
 	stats     Stats
 }
 
-// Stats is what a [Server] has counted.
+// Stats are the counters of a [Server].
 type Stats struct {
 	Opened  uint64 // Opened counts connections established.
 	Closed  uint64 // Closed counts connections that ended, by their client or by Kill.
@@ -106,10 +106,10 @@ type Stats struct {
 	PeakOpen    int // PeakOpen is the largest Open so far.
 	Dialing     int // Dialing is the number of dials in progress whose client waits for them.
 	PeakDialing int // PeakDialing is the largest Dialing so far.
-	Lingering   int // Lingering is the number of places held for clients who have left.
+	Lingering   int // Lingering is the number of places held for clients that have left.
 }
 
-// Connector returns what opens connections to s, for [database/sql.OpenDB]. All
+// Connector returns a connector to s, for [database/sql.OpenDB]. All
 // connectors of a server are the same. Errors that come from the server have a
 // method SQLState: 53300 when it is full, 57P03 when it refuses, 57P01 for a
 // query that Kill interrupts.
@@ -153,12 +153,12 @@ func (s *Server) Kill() {
 // something on the way forgets the connections: nothing arrives any more, in neither
 // direction, and neither side is told. New connections work. The use of a silent connection
 // hangs until its context ends, or for 15 minutes, after which it fails with an error
-// that wraps [syscall.ETIMEDOUT]: for about so long the Linux kernel repeats what is
-// not acknowledged. Closing one works at once. The places of silent connections are
+// that wraps [syscall.ETIMEDOUT]: for about so long the Linux kernel repeats packets that
+// are not acknowledged. Closing one works at once. The places of silent connections are
 // free.
 //
-// Over the wire the server stops answering. The kernel still acknowledges what is
-// sent, so that no time-out of TCP ends the connection.
+// Over the wire the server stops answering. The kernel still acknowledges all packets,
+// so that no time-out of TCP ends the connection.
 func (s *Server) Vanish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

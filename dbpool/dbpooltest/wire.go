@@ -18,8 +18,8 @@ import (
 //
 //	db, err := sql.Open("postgres", srv.DSN(t)) // or "pgx", or pgxpool.New
 //
-// Each call listens on an address of its own. When the test ends, all connections end,
-// and so does what listens.
+// Each call listens on an address of its own. When the test ends, so do the listener
+// and all connections.
 func (s *Server) DSN(tb testing.TB) string {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -32,8 +32,8 @@ func (s *Server) DSN(tb testing.TB) string {
 	return fmt.Sprintf("postgres://user:password@%s/postgres?sslmode=disable", l.Addr())
 }
 
-// Dial returns a connection in memory to s that speaks PostgreSQL's protocol, whatever
-// the address. It is for the dial function of a driver, such as pgx's
+// Dial returns a connection in memory to s that speaks PostgreSQL's protocol. The address
+// is ignored. It is for the dial function of a driver, such as pgx's
 // Config.DialFunc, and works inside a testing/synctest bubble. A goroutine serves the
 // connection until its client closes it, or until [Server.Kill]. It returns ctx's error
 // if ctx has ended.
