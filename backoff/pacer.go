@@ -8,33 +8,55 @@ import (
 	"time"
 )
 
-// Pacer is the server's half: it bounds what is under way at once, and gives whoever
-// is turned away a slot in time to come back at. The slots follow each other at the
-// rate at which the server finishes what it began, which is measured, so that the
-// fleet is back as soon as the server can do it, with two attempts each. Clients that
-// ignore their slots do little harm while all of them together come less often than
-// the server finishes; beyond that they take the places of those who obey.
+// Pacer is a load shedder for servers, the admission control that goes with
+// [Backoff]: it bounds how many logins are under way at once, and tells each client
+// that it turns away when to come back. The slots follow each other at the rate at
+// which the server completes what it began, which is measured, so that the fleet is
+// back as soon as the server can do it. A fleet that needs 25s makes 2.4 attempts a
+// client for that, one that needs 1000s about 5.5.
+//
+// Slots are a promise that the server may be quicker than when it was made: no slot is
+// further away than 12s until the rate has proved steady, see Horizon. A server that
+// hangs and then works is not taken for a slow one.
+//
+// Clients that ignore their slots do little harm while all of them together come less
+// often than the server completes; beyond that they take the places of those that obey.
 //
 // Its zero value is ready. It may be used by any number of goroutines, must not be
-// copied, and its fields must not change once it is in use. It remembers nobody,
-// so that it works the same behind several replicas.
+// copied, and its fields must not change once it is in use; see [Pacer.SetMaxPending].
+// It remembers no client, so that it works the same behind several replicas.
 type Pacer struct {
 	// MaxPending is how many may be entered and unfinished at once. It should be at
 	// least twice what the server works on in parallel, or the rate is measured too
 	// low, at worst by half; and no more than it finishes before its clients lose
-	// patience. Zero means 256; below zero there is no limit, and nobody is turned
-	// away.
+	// patience. Zero means 256, and less for a slow server, see Patience; below zero
+	// there is no limit, and no client is turned away.
 	MaxPending int
+
+	// Patience is how long clients wait for the answer to a login. MaxPending is at most
+	// the measured rate times Patience, or what is under way would be of clients
+	// that have left; it is not made smaller than four times what was under way
+	// when the quickest login was done. Zero means 2s if MaxPending is zero as well, and
+	// trusts MaxPending if that is set; below zero Patience is off.
+	Patience time.Duration
 
 	// Rate is a first guess of the completions a second, forgotten as soon as they
 	// are measured. Too high is safe, too low is slow. Zero and less (and NaN) mean
 	// 1000.
 	Rate float64
 
+	// Horizon is the longest slot that is given. Zero means that it is learned: 12s
+	// at first, up to the whole time that the fleet needs when the rate has been steady
+	// for long. Below zero slots are given for the whole fleet from the start, which
+	// saves attempts if the server is never slow and never hangs.
+	Horizon time.Duration
+
 	mu    sync.Mutex // guards the fields below
 	stats PacerStats // without Rate
-	next  time.Time  // the last slot that was given
-	laid  float64    // the highest rate measured while slots may have to be closed up
+	live  bool       // SetMaxPending was called, with most
+	most  int
+	quick time.Duration // the shortest time from Enter to Done; 0: none yet
+	line  line
 	meter meter
 }
 
@@ -45,13 +67,14 @@ type PacerStats struct {
 	Canceled   uint64  // Canceled counts slots that were Canceled.
 	TurnedAway uint64  // TurnedAway counts calls of Enter that got a BusyError.
 	Pending    int     // Pending is how many are entered and unfinished.
-	Rate       float64 // Rate is the completions a second, as measured while all places were taken; the first guess before that.
+	Rate       float64 // Rate is the completions a second, as measured while the server was busy; the first guess before that.
 }
 
 // Slot is a place in a [Pacer]. A nil Slot is valid, and its methods do nothing.
 type Slot struct {
-	pacer *Pacer
-	ended atomic.Bool
+	pacer   *Pacer
+	entered time.Time
+	ended   atomic.Bool
 }
 
 // BusyError is what [Pacer.Enter] turns a client away with. Its RetryAfter is a [Hint].
@@ -64,8 +87,9 @@ func (e *BusyError) Error() string { return fmt.Sprintf("backoff: busy, come bac
 func (e *BusyError) RetryAfter() time.Duration { return e.after }
 
 const (
-	defaultPending = 256
-	defaultRate    = 1000 // too high is safe: it costs attempts and no time
+	defaultPending  = 256
+	defaultPatience = 2 * time.Second
+	defaultRate     = 1000 // too high is safe: it costs attempts and no time
 
 	// The rates that are believed: steps of a nanosecond and of an hour.
 	leastRate, mostRate = 1.0 / 3600, 1e9
@@ -78,15 +102,16 @@ func (p *Pacer) Enter() (*Slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	p.forgetLocked(now)
 	p.measureLocked(now)
-	if most := p.mostPending(); p.stats.Pending >= most {
+	if p.stats.Pending >= p.mostLocked() {
 		p.stats.TurnedAway++
 		return nil, &BusyError{p.slotLocked(now)}
 	}
 	p.stats.Entered++
 	p.stats.Pending++
 	p.measureLocked(now) // the last place may have been taken
-	return &Slot{pacer: p}, nil
+	return &Slot{pacer: p, entered: now}, nil
 }
 
 // Done gives the place back and counts as a completion, from which the rate is
@@ -105,14 +130,30 @@ func (s *Slot) end(done bool) {
 	p := s.pacer
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.measureLocked(time.Now())
+	now := time.Now()
+	p.measureLocked(now)
+	taken := p.takenLocked()
 	p.stats.Pending--
 	if !done {
 		p.stats.Canceled++
 		return
 	}
 	p.stats.Finished++
-	p.meter.since.done++
+	took := now.Sub(s.entered)
+	if p.quick == 0 || took < p.quick {
+		p.quick = max(took, 1)
+	}
+	p.meter.done(taken >= 0.5 || took >= 2*p.quick) // half of the places, or there is a queue
+}
+
+// SetMaxPending replaces MaxPending from now on, with the same meaning of zero and
+// less. It may be called at any time: for a server whose share changes because
+// replicas come and go. What is under way stays.
+func (p *Pacer) SetMaxPending(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.measureLocked(time.Now())
+	p.live, p.most = true, n
 }
 
 // Window returns how long n clients need to come back at the measured rate, or at
@@ -133,16 +174,22 @@ func (p *Pacer) Stats() PacerStats {
 	return s
 }
 
-// slotLocked is the time until the next slot that nobody has. Two numbers are all
-// that is remembered: tickets for those turned away gain nothing with one server
-// (1.98 attempts against 2.00) and mislead behind three replicas (2.91 of the
-// bound against 1.01).
-func (p *Pacer) slotLocked(now time.Time) time.Duration {
-	if p.next.Before(now) {
-		p.next = now
+// forgetLocked forgets the slots when no client is under way: they were given to
+// clients that do not use them, and would be idleness later. With one or two
+// places that is a matter of seconds, since they are empty between two clients.
+func (p *Pacer) forgetLocked(now time.Time) {
+	if p.stats.Pending == 0 && (p.mostLocked() > 2 || now.Sub(p.meter.at) >= apart) {
+		p.line = line{}
 	}
-	p.next = p.next.Add(max(seconds(1/p.rateLocked()), 1))
-	return p.next.Sub(now)
+}
+
+// slotLocked is the time until the slot of a client that is turned away.
+func (p *Pacer) slotLocked(now time.Time) time.Duration {
+	d := p.line.slot(now, p.rateLocked(), p.Horizon, p.meter.gaps.now)
+	if !p.meter.known() {
+		p.line.peak = peak{} // a guess is no experience
+	}
+	return d
 }
 
 func (p *Pacer) rateLocked() float64 {
@@ -153,43 +200,36 @@ func (p *Pacer) rateLocked() float64 {
 	return min(max(p.meter.rate(min(guess, mostRate)), leastRate), mostRate)
 }
 
-func (p *Pacer) mostPending() int {
-	switch {
-	case p.MaxPending == 0:
-		return defaultPending
-	case p.MaxPending < 0:
-		return math.MaxInt
+// mostLocked is MaxPending as it is now.
+func (p *Pacer) mostLocked() int {
+	most, patience := p.MaxPending, p.Patience
+	if p.live {
+		most = p.most
 	}
-	return p.MaxPending
+	switch {
+	case most < 0:
+		return math.MaxInt
+	case most == 0:
+		most = defaultPending
+		if patience == 0 {
+			patience = defaultPatience
+		}
+	}
+	if patience <= 0 || !p.meter.known() {
+		return most
+	}
+	patience = max(patience, 4*p.quick) // or a rate that is low since places are few makes them fewer
+	return int(min(max(p.rateLocked()*patience.Seconds(), 1), float64(most)))
 }
 
-// measureLocked brings the rate up to date. Until each place was finished once, it may
-// owe much to the guess, or to where in a round of its workers the server is; so
-// slots that were given at a rate too low are closed up when it rises. Those who
-// have them come late, but nobody after them.
-func (p *Pacer) measureLocked(now time.Time) {
-	most := float64(p.mostPending())
-	known, before := p.meter.count, p.rateLocked()
-	p.meter.advance(now, float64(p.stats.Pending)/most)
-	if p.meter.count == known || known >= most {
-		return
-	}
-	rate := p.rateLocked()
-	if known == 0 {
-		p.laid = min(before, rate)
-	}
-	if rate > p.laid {
-		if ahead := p.next.Sub(now); ahead > 0 {
-			p.next = now.Add(seconds(ahead.Seconds() * p.laid / rate))
-		}
-		p.laid = rate
-	}
-}
+func (p *Pacer) takenLocked() float64 { return float64(p.stats.Pending) / float64(p.mostLocked()) }
+
+func (p *Pacer) measureLocked(now time.Time) { p.meter.advance(now, p.takenLocked()) }
 
 // seconds converts without overflow.
 func seconds(s float64) time.Duration {
 	if s *= float64(time.Second); s < float64(forever) {
-		return time.Duration(s)
+		return time.Duration(math.Round(s))
 	}
 	return forever
 }

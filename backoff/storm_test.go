@@ -129,6 +129,9 @@ func TestFleetPacer(t *testing.T) {
 				}
 				o := f.play(t)
 				require.LessOrEqual(t, o.share(f, 0.99), arm.t99)
+				if n > 800 {
+					arm.tries++ // a fleet that needs 100s: slots are not given for all of it at once
+				}
 				require.LessOrEqual(t, o.each(f), arm.tries)
 				require.Zero(t, o.timeouts)
 			})
@@ -142,14 +145,14 @@ func TestFleetPacerAnyServer(t *testing.T) {
 	for _, server := range []struct {
 		workers, pending int
 		t99              float64
-	}{{1, 0, 1.10}, {1, 25, 1.10}, {20, 20, 1.30}, {20, 40, 1.10}, {100, 0, 1.10}} {
+	}{{1, 0, 1.10}, {1, 25, 1.10}, {20, 20, 1.20}, {20, 40, 1.10}, {100, 0, 1.10}} {
 		t.Run(fmt.Sprint(server.workers, "of", server.pending), func(t *testing.T) {
 			t.Parallel()
 			f := incident(800)
 			f.workers, f.pacer = server.workers, &backoff.Pacer{MaxPending: server.pending}
 			o := f.play(t)
 			require.LessOrEqual(t, o.share(f, 0.99), server.t99)
-			require.LessOrEqual(t, o.each(f), 2.5)
+			require.LessOrEqual(t, o.each(f), 3.0)
 			require.Zero(t, o.timeouts)
 		})
 	}
