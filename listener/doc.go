@@ -1,60 +1,96 @@
-// Package listener is for servers whose clients all come at once: a port that is
-// known before it is open, a private port that is never throttled, and an Accept
-// that no client can break.
+// Package listener is admission control for a net.Listener: a port that is reserved
+// before it accepts, a private port that no limit applies to, a concurrency limit for
+// logins, and a graceful shutdown at a pace. It is for servers whose clients all
+// reconnect at once (a thundering herd).
 //
 // It has three pieces, each a net.Listener made of net.Listeners, which can be
 // used alone:
 //
-//   - [Gate] has its address from the beginning and lets clients in when told to.
-//   - [Throttled] lets in no more than the server can log in.
+//   - [Gate] has its address from the beginning and accepts when told to.
+//   - [Throttled] accepts no more than the server can log in, and drains.
 //   - [Merged] is several listeners behind one Accept; [TwoPhase] is all three.
 //
 // # Usage
 //
-//	gate, err := listener.Reserve(ctx, "tcp", ":17070") // clients are refused, the address is ours
-//	private, err := net.Listen("tcp", "127.0.0.1:17071")
-//	go srv.Serve(listener.Merge(private, listener.Throttle(gate, listener.Limits{MaxPending: 20})))
-//	// reach yourself through private.Addr(), and when all is well:
-//	err = gate.Open(ctx)
+// Most servers need one call. Clients of the public port are refused until Open, while
+// the server reaches itself through the private one:
 //
-// A handler calls [AdmitContext], with [ConnContext] as http.Server.ConnContext,
-// when the client has logged in; other servers call [Admit].
+//	l, err := listener.ListenTwoPhase(ctx, "tcp", "127.0.0.1:17071", ":17070", listener.Limits{MaxPending: 20})
+//	srv := &http.Server{Handler: handler, ConnState: listener.ConnState}
+//	end := listener.HTTPEnd(srv, 0)
+//	go srv.Serve(l)
+//	// check yourself at l.Private.Addr(), and when all is well:
+//	err = l.Open(ctx)
+//	// on SIGTERM, at half the pace at which other replicas can log clients in:
+//	err = l.Public.Drain(ctx, 50, end)
+//	err = srv.Shutdown(ctx)
+//
+// One Accept means one handler for both ports. If the private port is for other
+// requests, serve l.Private and l.Public with a server each.
+//
+// With MaxPending set, a handler calls [AdmitContext] when the client has logged in; other
+// servers call [Admit], and gRPC [Throttled.AdmitAddr]. Every handler of the port must
+// admit, or [ConnState] must be set, which admits a connection when it has been answered:
+// health checkers and browsers hold pending places otherwise, for 10s each.
+//
+// The parts are [Reserve] for the port alone, [Throttle] for the limits over any
+// listener, [Merge] for the ports, and [NewGate] for a socket that is inherited from
+// systemd or a predecessor.
 //
 // # Accept
 //
 // Accept of everything here returns a connection, or net.ErrClosed after Close, or
-// the failure of the only listener underneath if it is there to stay. An error
-// for one client would end http.Server.Serve, a temporary one make it sleep for up
-// to a second. Close, which may be called twice, ends every wait, so
+// a permanent error of the only listener underneath. Most servers end when Accept
+// returns an error for one client (http.Server.Serve), and sleep for up to a second after
+// a temporary one. Close, which may be called twice, ends every wait, so that
 // http.Server.Shutdown returns when its context says so.
 //
 // # Rates and queues
 //
-// A rate limit in front of a queue of the usual length is a livelock: with 4096
-// places and 150 connections a second the last client waits for 27 seconds, has
-// left after one, and what is accepted is dead. Of 1500 clients with one second
-// of patience 148 were ever served. A [Throttled] that waits makes the queue as
-// long as its clients' patience and skips the dead: all 1500, in 1.5 times the
-// least possible.
+// A rate limit in front of a queue of the usual length is a livelock. With 4096
+// places and 150 connections a second, the last client is accepted after 27 seconds, but
+// has given up after one: 148 of 1500 clients with one second of patience were ever
+// served. A [Throttled] that waits makes the queue as long as its clients' patience and
+// skips abandoned connections: all 1500, in 1.5 times the least possible.
 //
-// [Limits.MaxPending] needs no rate at all. But clients that wait for it in a long
-// queue and leave after half a second are about to leave when it is their turn:
-// say so in [Limits.Patience], or use [Reset]. Clients that wait for as long as it
-// takes, such as those of a [Gate] that parks, need neither.
+// [Limits.MaxPending] needs no rate at all. If clients wait in a long queue and give up
+// after a while, set [Limits.Patience], which rejects those that are about to give up, or
+// use [Reset]. Clients that wait for as long as it takes, such as those of a [Gate] that
+// parks, need neither.
+//
+// # Shutdown, restarts and replicas
+//
+// [Throttled.Drain] ends connections at a pace, in the protocol's own words, so that the
+// other replicas see no burst; [Throttled.State] is for the balancer's health check.
+// [Limits.MaxAge] and [Throttled.Rebalance] spread connections again afterwards. A gate
+// that parks passes a TCP health check though it answers nothing: do not use one behind a
+// balancer.
+//
+// For a restart on the same machine [Gate.File] passes the socket on, so that no client is
+// refused; see the handover example.
 //
 // # Concurrency
 //
 // All methods may be called from any number of goroutines. A Gate and a Throttled have
-// no goroutine of their own, except while a Reject hook says goodbye; a Merged has one
-// for each of its listeners, from the first Accept to Close.
+// no goroutine of their own, except while a Reject hook runs, while an address is waited
+// for, and the timer of MaxAge; a Merged has one for each of its listeners, from the
+// first Accept to Close.
 //
 // # Expected behaviour of callers
 //
-// Who limits by MaxPending admits each client that has logged in: the others hold their
-// places until they are closed, or for PendingTimeout. What is made of a listener owns
-// it, so close the outermost only. TLS goes on top, tls.NewListener of a Throttled;
-// Admit looks through it. A connection may be wrapped: ask it for NetConn, as one asks
-// a tls.Conn, before asserting the type *net.TCPConn.
+// If you set MaxPending, admit each client that has logged in: the others hold their
+// places until they are closed, or for PendingTimeout. A wrapper owns the listener it
+// wraps, so close the outermost only. TLS goes on top, tls.NewListener of a Throttled;
+// Admit looks through it, and through what go-proxyproto, cmux and most others make of a
+// connection. A connection may be wrapped: ask it for NetConn, as one asks a tls.Conn,
+// before asserting the type *net.TCPConn.
+//
+// # Systems
+//
+// A gate that refuses needs Linux; a gate that parks works everywhere. Skipping abandoned
+// connections is exact on Linux and works on other Unix systems if the client has sent
+// nothing. Queues are sized on Unix. Clients that vanish free their places within 30s on
+// Linux; elsewhere as the listener's keep-alive has it. On Windows use Overflow Reset.
 //
 // # When not to use it
 //

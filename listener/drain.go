@@ -93,7 +93,7 @@ func (t *Throttled) Rebalance(ctx context.Context, perSecond float64, share func
 			return err
 		}
 		pace.took()
-		if t.openNow() > share() {
+		if t.staying() > share() {
 			if c := t.tellOne(); c != nil {
 				ends.Go(func() { endConn(c, end) })
 			}

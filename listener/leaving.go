@@ -93,7 +93,7 @@ func (t *Throttled) tellOne() net.Conn {
 func (t *Throttled) anyUntold() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.untold > 0 || t.raws.anyUntold()
+	return t.untold+t.raws.untoldCount() > 0
 }
 
 // openNow returns how many connections are open, counted or not.
@@ -101,6 +101,14 @@ func (t *Throttled) openNow() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wrapped.n + t.raws.sweep()
+}
+
+// staying returns how many connections are open and not told to end.
+func (t *Throttled) staying() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.raws.sweep()
+	return t.untold + t.raws.untoldCount()
 }
 
 // nothingLeft reports whether no connection is open or on its way in.

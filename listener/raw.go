@@ -39,13 +39,13 @@ func (s *rawSet[T]) sweep() int {
 	return len(open)
 }
 
-func (s *rawSet[T]) anyUntold() bool {
+func (s *rawSet[T]) untoldCount() (n int) {
 	for _, r := range s.all {
 		if !r.told {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // untold returns an open connection that was not told to end, and tells it.
@@ -82,7 +82,7 @@ func (r *raws) add(c net.Conn) bool {
 	return true
 }
 
-func (r *raws) anyUntold() bool { return r.tcp.anyUntold() || r.unix.anyUntold() }
+func (r *raws) untoldCount() int { return r.tcp.untoldCount() + r.unix.untoldCount() }
 
 func (r *raws) any() bool { return len(r.tcp.all)+len(r.unix.all) > 0 }
 
