@@ -12,6 +12,34 @@ for module in $(modules); do
 	(cd "$module" && go build -o "$tmp/bin/" "$packages") || fail "an example does not build in module $module"
 done
 
+# copied NAME FOLDER...: these examples, copied into a module of a stranger's, pass their
+# tests there. One that has a go.mod keeps it; others get one as go mod init makes it.
+# The replacements stand for the published versions.
+copied() {
+	local module=$tmp/copied-$1 folder
+	mkdir "$module"
+	if [ -f "examples/$1/go.mod" ]; then
+		cp -r "examples/$1/." "$module"
+		sed -i "s|^module .*|module example.com/copied|; s|=> \.\./\.\.|=> $root|" "$module/go.mod"
+	else
+		for folder in "$@"; do cp -r "examples/$folder" "$module"; done
+		(cd "$module" && go mod init example.com/copied && go mod edit -replace "$ours=$root") || fail "go mod init for $1"
+	fi
+	if grep -l "\"$ours/internal/" -r "$module" --include=*.go; then
+		fail "examples/$1 imports a package that nobody outside can import: move what it needs into the example"
+	fi
+	echo "-- copied into a module of its own: $*"
+	(cd "$module" && go mod tidy && go vet ./... && go test -count=1 ./...) || fail "the tests of examples/$1, copied"
+}
+ours=github.com/connhygiene/connhygiene
+copied agent
+copied server # its test says that the agent is missing, and skips
+rm -rf "$tmp/copied-agent" "$tmp/copied-server"
+copied server agent
+copied grpc
+copied observability
+[ ! -d examples/tutorial ] || copied tutorial
+
 echo "-- storm -json"
 go run ./examples/storm -agents 60 -capacity 60 -outage 1s -arms gate,planned -json >"$tmp/storm.json" ||
 	fail "go run ./examples/storm"

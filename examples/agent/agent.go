@@ -42,7 +42,11 @@ func (a *agent) run(ctx context.Context) error {
 		Policy: backoff.Policy{Max: a.max},
 		Splay:  a.splay,
 		OnWait: func(e backoff.Event) {
-			a.log.Info("wait", "attempt", e.Attempt, "delay", e.Delay, "hinted", e.Hinted, "error", e.Err)
+			if e.Hinted { // not a failure: the server has too many logins just now
+				a.log.Info("told to come back", "in", e.Delay, "answer", e.Err)
+				return
+			}
+			a.log.Info("wait", "attempt", e.Attempt, "delay", e.Delay, "error", e.Err)
 		},
 	}
 	for b.Next(ctx) {

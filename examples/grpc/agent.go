@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/connhygiene/connhygiene/backoff"
+	"github.com/connhygiene/connhygiene/contrib/grpcconn"
 )
 
 const (
@@ -44,7 +44,7 @@ func newAgent(address, token string) *agent {
 // run holds the stream until ctx is done or the token is refused.
 func (a *agent) run(ctx context.Context) error {
 	for a.backoff.Next(ctx) {
-		a.backoff.Fail(hintOf(a.session(ctx)))
+		a.backoff.Fail(a.session(ctx))
 	}
 	return a.backoff.Err()
 }
@@ -60,12 +60,13 @@ func (a *agent) session(ctx context.Context) error {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingPatience}),
 		grpc.WithDisableServiceConfig(), // no retries but ours
+		grpc.WithStreamInterceptor(grpcconn.StreamClient()),
 	)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithCancelCause(metadata.AppendToOutgoingContext(ctx, tokenKey, a.token))
+	ctx, cancel := context.WithCancelCause(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+a.token))
 	defer cancel(nil)
 	// Only the login has a deadline: the stream has none.
 	login := time.AfterFunc(loginWithin, func() { cancel(errNoLogin) })
@@ -95,10 +96,8 @@ func (a *agent) session(ctx context.Context) error {
 func (a *agent) up(stream grpc.ClientStream) {
 	a.backoff.Up()
 	if header, err := stream.Header(); err == nil {
-		for _, ms := range header.Get(windowKey) {
-			if n, err := strconv.ParseInt(ms, 10, 32); err == nil {
-				a.backoff.SetWindow(time.Duration(n) * time.Millisecond)
-			}
+		if window, ok := grpcconn.Window(header); ok {
+			a.backoff.SetWindow(window)
 		}
 	}
 	if a.onUp != nil {

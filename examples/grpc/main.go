@@ -1,14 +1,12 @@
 // Command grpc is a gRPC server whose agents come back politely, and the agents.
 //
+//	go -C examples/grpc run . server [-public 127.0.0.1:7443] [-private 127.0.0.1:7444] [-capacity 60] [-agents 400]
+//	go -C examples/grpc run . agents [-server 127.0.0.1:7443] [-agents 400]
+//
 // The server listens twice: on a private port, through which it reaches itself before
 // it opens the public one, and on the public one within limits. An agent holds one
 // stream. When it logs in it is told how long its whole fleet needs to come back
 // (backoff.Pacer.Window), and when it is turned away, when to come back (RetryInfo).
-//
-// Usage:
-//
-//	grpc server [-public 127.0.0.1:7443] [-private 127.0.0.1:7444] [-capacity 60] [-agents 400]
-//	grpc agents [-server 127.0.0.1:7443] [-agents 400]
 //
 // The service is gRPC's own health service, so that nothing has to be generated: an
 // agent watches, for as long as the server is there. Transport security is left out;
@@ -90,13 +88,13 @@ func parse(args []string, help io.Writer) (options, error) {
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(help, "Usage: grpc server [flags], and in another terminal: grpc agents [flags]\n\n")
+		fmt.Fprint(help, "Usage: go -C examples/grpc run . server [flags], and in another terminal: go -C examples/grpc run . agents [flags]\n\n")
 		flags.SetOutput(help)
 		flags.PrintDefaults()
 	case err != nil:
 		err = argumentError{err}
 	case o.part != "server" && o.part != "agents":
-		err = argumentError{fmt.Errorf("want server or agents, not %q", o.part)}
+		err = argumentError{fmt.Errorf("want server or agents, not %q; -h says what they take", o.part)}
 	case flags.NArg() > 0:
 		err = argumentError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	case o.capacity < 1:

@@ -10,6 +10,9 @@ import (
 
 var errBadToken = errors.New("bad token")
 
+// denied reports whether err is the provider's verdict, which no further attempt changes.
+func denied(err error) bool { return errors.Is(err, errBadToken) }
+
 // A provider of identities that does four lookups at once, and so many a second.
 type provider struct {
 	turns chan struct{}

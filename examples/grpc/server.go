@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/connhygiene/connhygiene/backoff"
+	"github.com/connhygiene/connhygiene/contrib/grpcconn"
 	"github.com/connhygiene/connhygiene/listener"
 	"github.com/connhygiene/connhygiene/ttlcache"
 )
@@ -52,7 +52,7 @@ func start(ctx context.Context, c config) (*server, error) {
 	s.tokens = ttlcache.New(s.provider.lookUp, ttlcache.Config[string, string]{
 		TTL:      time.Minute,
 		MaxLoads: providerTurns,
-		Denied:   func(err error) bool { return errors.Is(err, errBadToken) },
+		Denied:   denied,
 		DenyTTL:  5 * time.Second,
 	})
 	two, err := listener.Config{Park: true}.ListenTwoPhase(ctx, "tcp", c.private, c.public, listener.Limits{
@@ -63,8 +63,11 @@ func start(ctx context.Context, c config) (*server, error) {
 		return nil, err
 	}
 	s.listener = two
+	// Agents log in before they get their stream, and free their place at the listener.
+	// Calls that are no streams, such as the server's own check, pass.
+	auth := &grpcconn.Auth[string]{Cache: s.tokens, Denied: denied, Throttled: two.Public, Pacer: s.pacer, Fleet: c.fleet}
 	s.grpc = grpc.NewServer(
-		grpc.StreamInterceptor(s.authenticate),
+		grpc.StreamInterceptor(auth.Stream()),
 		// Agents ping to notice a server that vanished without a word; see agent.go.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true}),
 	)
