@@ -109,7 +109,7 @@ func TestSilenceOfOneIsNewsOfAll(t *testing.T) {
 			require.NoError(t, c.SetDeadline(time.Time{}))
 			_, err := c.Write([]byte("?"))
 			require.NoError(t, err)
-			time.Sleep(deadline)
+			<-time.After(deadline)
 			require.NoError(t, c.Close())
 		},
 	}

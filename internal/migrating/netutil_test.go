@@ -17,7 +17,7 @@ func limitBefore(l net.Listener) net.Listener {
 func limitAfter(l net.Listener) *listener.Throttled {
 	return listener.Throttle(l, listener.Limits{
 		MaxConns:   1000, // the same
-		MaxPending: 20,   // and no more than 20 logins at once: call listener.Admit when one has succeeded
+		MaxPending: 20,   // and no more than 20 logins at once: call listener.Admit when one has succeeded, and set http.Server.ConnState to listener.ConnState
 	})
 }
 
