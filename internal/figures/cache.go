@@ -17,6 +17,8 @@ func Cache() []Figure[ttlcache.Stats] {
 		counter(p+"stale", "{call}", "Misses answered with an expired verdict.", func(s S) uint64 { return s.Stale }),
 		counter(p+"refreshed", "{load}", "Loads begun ahead of time.", func(s S) uint64 { return s.Refreshed }),
 		counter(p+"revoked", "{verdict}", "Verdicts that were revoked while they were served.", func(s S) uint64 { return s.Revoked }),
+		counter(p+"shared", "{call}", "Misses and renewals answered by the tier that replicas share.", func(s S) uint64 { return s.Shared }),
+		counter(p+"tier_failed", "{error}", "What the tier failed to do, and what it kept that was of no use.", func(s S) uint64 { return s.TierFailed }),
 		counter(p+"evicted", "{verdict}", "Positive verdicts that had to go for others while they were served.", func(s S) uint64 { return s.Evicted }),
 		gauge(p+"loading", "{load}", "Loads that run now.", func(s S) int { return s.Loading }),
 		gauge(p+"waiting", "{load}", "Loads in the queue now.", func(s S) int { return s.Waiting }),

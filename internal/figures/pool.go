@@ -18,6 +18,7 @@ func Dial() []Figure[dbpool.DialStats] {
 		counter(p+"abandoned", "{call}", "Dials whose caller left.", func(s S) uint64 { return s.Abandoned }),
 		counter(p+"adopted", "{call}", "Abandoned dials that another caller took over.", func(s S) uint64 { return s.Adopted }),
 		counter(p+"expired", "{connection}", "Abandoned dials whose connection nobody took.", func(s S) uint64 { return s.Expired }),
+		counter(p+"flushed", "{call}", "Flushes, which end the connections opened before.", func(s S) uint64 { return s.Flushed }),
 		gauge(p+"dialing", "{call}", "Dials under way.", func(s S) int { return s.Dialing }),
 		gauge(p+"dialing_max", "{call}", "The most dials that were under way at once.", func(s S) int { return s.MaxDialing }),
 		gauge(p+"waiting", "{call}", "Callers for whom no dial is under way.", func(s S) int { return s.Waiting }),
