@@ -82,20 +82,25 @@ func resize(l net.Listener, n int) error {
 type resizer struct {
 	n     int
 	again func(fd uintptr)
+	rc    syscall.RawConn // nil if the listener has none, or a SetBacklog
 }
 
-func (r *resizer) init() { r.again = func(fd uintptr) { _ = listenAgain(fd, r.n) } }
+func (r *resizer) init(l net.Listener) {
+	r.again = func(fd uintptr) { _ = listenAgain(fd, r.n) }
+	if tcp, ok := l.(*net.TCPListener); ok {
+		if rc, err := tcp.SyscallConn(); err == nil {
+			r.rc = rc
+		}
+	}
+}
 
 func (r *resizer) resize(l net.Listener, n int) {
-	tcp, ok := l.(*net.TCPListener)
-	if !ok {
+	if r.rc == nil {
 		_ = resize(l, n)
 		return
 	}
 	r.n = n
-	if rc, err := tcp.SyscallConn(); err == nil {
-		_ = rc.Control(r.again)
-	}
+	_ = r.rc.Control(r.again)
 }
 
 // queueOf returns how long l's queue may be, 0 if that is not known.

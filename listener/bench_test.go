@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -130,14 +131,18 @@ func costOfAccept(t *testing.T, wrap func(net.Listener) net.Listener) (objects, 
 	return float64(after.Mallocs-before.Mallocs) / n, float64(after.TotalAlloc-before.TotalAlloc) / n
 }
 
-// At most two allocations more than Accept of the socket itself, and at most 100
-// bytes for each connection that is open.
+// One allocation more than Accept of the socket itself, and at most 100 bytes for each
+// connection that is open. Go 1.25 allocates what SyscallConn returns as well.
 func TestCostOfAConnection(t *testing.T) {
 	rawObjects, rawBytes := costOfAccept(t, acceptors[0].wrap)
 	for _, a := range acceptors[1:] {
 		objects, bytes := costOfAccept(t, a.wrap)
 		t.Logf("%-15s %+.2f allocations, %+.0f bytes", a.name, objects-rawObjects, bytes-rawBytes)
-		require.Less(t, objects-rawObjects, 2.5, a.name) // half of one is the runtime's
+		limit := 1.5 // half of one is the runtime's
+		if strings.HasPrefix(runtime.Version(), "go1.25") {
+			limit++
+		}
+		require.Less(t, objects-rawObjects, limit, a.name)
 		require.LessOrEqual(t, bytes-rawBytes, 100.0, a.name)
 	}
 }

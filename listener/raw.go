@@ -35,7 +35,7 @@ func (s *rawSet[T]) sweep() int {
 		}
 	}
 	clear(s.all[len(open):])
-	s.all, s.limit = open, 2*len(open)+64
+	s.all, s.limit = open, 2*len(open)+512
 	return len(open)
 }
 

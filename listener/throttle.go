@@ -138,7 +138,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 		t.reserve = new(fdReserve)
 	}
 	t.peer.init()
-	t.resizer.init()
+	t.resizer.init(l)
 	t.raws.init()
 	t.resize()
 	return t
