@@ -288,7 +288,7 @@ func (x *exchange) fail(err error) error {
 	if x.host.cold != nil {
 		x.host.cold.over(x, x.req.Context().Err() == nil) // a caller that gave up says nothing about the host
 	}
-	if x.diedInSilence(err) {
+	if x.ranOutOfTime(err) {
 		x.host.suspect(x.sent.Load())
 	}
 	x.finish()

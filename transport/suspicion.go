@@ -36,7 +36,8 @@ type suspicion struct {
 // suspects reports whether there may be suspect connections.
 func (s *suspicion) suspects() bool { return s.before.Load() > 0 }
 
-// suspect is called when a request that was sent at this time got no answer.
+// suspect is called when a request that was sent at this time ran out of time. It got
+// no byte of an answer if the host was not heard since.
 func (s *suspicion) suspect(sent uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,10 +89,9 @@ func shut(c net.Conn) {
 	_ = c.Close()
 }
 
-// diedInSilence reports whether a failed request on a used connection ended by time,
-// without a byte of an answer.
-func (x *exchange) diedInSilence(err error) bool {
-	if !x.reused.Load() || x.answered.Load() {
+// ranOutOfTime reports whether a failed request on a used connection ended by time.
+func (x *exchange) ranOutOfTime(err error) bool {
+	if !x.reused.Load() {
 		return false
 	}
 	var timeout net.Error

@@ -286,6 +286,30 @@ func TestRedialAtMostOnceASecond(t *testing.T) {
 	})
 }
 
+// A connection that net/http dialed for nobody, because another became free first, is as
+// suspect as those that were used.
+func TestSilentDeathOfAnUnusedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, together(1))
+		r := &transport.Reuse{Base: slowDial(srv, t, 100*time.Millisecond, nil)}
+		var wg sync.WaitGroup
+		for i := range 4 { // two dial for themselves; the others find their connections, and leave two
+			wg.Go(func() {
+				time.Sleep(time.Duration(i/2) * 90 * time.Millisecond)
+				require.NoError(t, try(r, srv.URL+"/?n=10&wait=1ms", time.Second))
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Second)
+		require.Equal(t, 4, srv.Conns())
+		require.EqualValues(t, 2, r.Stats().Dialed)
+		srv.Vanish()
+		require.Error(t, try(r, srv.URL+"/?n=10&wait=1ms", time.Second))
+		require.NoError(t, try(r, srv.URL+"/?n=10&wait=1ms", time.Second))
+		require.EqualValues(t, 3, r.Stats().Dropped)
+	})
+}
+
 // Streams that go on over a connection which may be dead are left alone. It gets one
 // more request, which may be the one more failure, and is not used again.
 func TestStreamsOutliveASuspicion(t *testing.T) {
@@ -351,6 +375,26 @@ func TestWhatRaisesNoSuspicion(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		warm(t, r, srv.URL, 2)
 		require.Zero(t, r.Stats().Dropped)
+	})
+}
+
+// A request on a new connection that gets no answer says nothing about the old ones.
+func TestNewConnectionRaisesNoSuspicion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, fresh := new(net.TCPConn), new(net.TCPConn)
+		for _, reused := range []bool{false, true} {
+			r := &transport.Reuse{}
+			report := new(reporter)
+			r.Base = report
+			send := func(path string, info httptrace.GotConnInfo) {
+				report.infos = []httptrace.GotConnInfo{info}
+				_ = try(r, "http://fake.test"+path, time.Second)
+			}
+			send("/", httptrace.GotConnInfo{Conn: old})
+			send("/hang", httptrace.GotConnInfo{Conn: fresh, Reused: reused})
+			send("/", httptrace.GotConnInfo{Conn: old, Reused: true})
+			require.Equal(t, reused, r.Stats().Dropped > 0)
+		}
 	})
 }
 
