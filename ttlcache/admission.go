@@ -24,6 +24,7 @@ type admission struct {
 	streak    int // turns of known credentials since the last turn of a stranger
 	pace      pace
 	event     time.Time // when a load last began or ended
+	stranger  time.Time // when one of a stranger last did
 }
 
 // A lane is a queue of tickets, the first in first out.
@@ -76,7 +77,7 @@ func (a *admission) enter(t *ticket) (done turns, err error) {
 		return done, nil
 	}
 	wait := a.waitLocked(t.lane, now)
-	if t.late(now.Add(wait), a.needLocked(now)) {
+	if t.late(now.Add(wait), max(a.pace.need(), a.silenceLocked(t.lane, now))) {
 		return done, &overload{wait, "no load can end in time"}
 	}
 	if a.waitingLocked() >= a.queue && !a.displaceLocked(t.lane, &done, now) {
@@ -90,16 +91,18 @@ func (a *admission) enter(t *ticket) (done turns, err error) {
 func (a *admission) leave(t *ticket, took time.Duration, cut bool) turns {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := time.Now()
 	a.running--
+	a.event = now
 	if t.lane == laneStranger {
 		a.strangers--
+		a.stranger = now
 	}
 	if a.timeout > 0 {
 		took = min(took, a.timeout) // one that ignored its end says little about the others
 	}
 	a.pace.learn(took, cut)
-	a.event = time.Now()
-	return a.nextLocked(a.event)
+	return a.nextLocked(now)
 }
 
 // resize changes how many loads run at once, and how many of them are reserved.
@@ -155,7 +158,7 @@ func (a *admission) fitsLocked(l lane, now time.Time) bool {
 
 // generalLocked is how many slots strangers may use.
 func (a *admission) generalLocked(now time.Time) int {
-	return a.slots - a.reserve.held(now, a.needLocked(now))
+	return a.slots - a.reserve.held(now, a.pace.most())
 }
 
 func (a *admission) takeLocked(t *ticket, now time.Time) {
@@ -163,6 +166,7 @@ func (a *admission) takeLocked(t *ticket, now time.Time) {
 	a.event = now
 	if t.lane == laneStranger {
 		a.strangers++
+		a.stranger = now
 		a.streak = 0
 	} else {
 		a.streak++
@@ -257,25 +261,23 @@ func (t *ticket) late(begin time.Time, takes time.Duration) bool {
 	return !t.end.IsZero() && !end.Before(t.end) || !t.patient.IsZero() && !end.Before(t.patient)
 }
 
-// silenceLocked is how long no load has begun or ended. If all slots are taken, each of
-// their loads runs at least that long.
-func (a *admission) silenceLocked(now time.Time) time.Duration {
-	if a.running < a.slots {
-		return 0
+// silenceLocked is how long no load has begun or ended in the slots for which a newcomer
+// has to wait: each load in them runs at least that long.
+func (a *admission) silenceLocked(l lane, now time.Time) time.Duration {
+	switch {
+	case a.running >= a.slots:
+		return now.Sub(a.event)
+	case l == laneStranger && a.strangers >= a.slots-a.reserve.slots: // the free slots are reserved
+		return now.Sub(a.stranger)
 	}
-	return now.Sub(a.event)
-}
-
-// needLocked is how long a load takes.
-func (a *admission) needLocked(now time.Time) time.Duration {
-	return max(a.pace.need(), a.silenceLocked(now))
+	return 0
 }
 
 // waitLocked estimates how long a newcomer has to wait for its turn. Zero is unknown.
 // After a silence longer than a load takes, no slot is expected before it has lasted
 // twice as long: of what has no known end, half the time is over.
 func (a *admission) waitLocked(l lane, now time.Time) time.Duration {
-	silence := a.silenceLocked(now)
+	silence := a.silenceLocked(l, now)
 	took := float64(max(a.pace.took, silence))
 	turns := func(ahead, slots int) time.Duration {
 		return time.Duration(float64(ahead+1) / float64(max(1, slots)) * took)

@@ -203,3 +203,29 @@ func TestLoadsThatWereCut(t *testing.T) {
 	require.InDelta(t, 15, ttlcache.Pace(8, time.Second, 100, 15*time.Second).Seconds(), 0.1)
 	require.InDelta(t, 11, ttlcache.Pace(8, time.Second, 10, 15*time.Second).Seconds(), 1, "ten loads are enough")
 }
+
+// A hang is noticed as well if slots are free, but not for strangers.
+func TestHangBesideAReserve(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := ttlcache.New(func(ctx context.Context, token string) (string, error) {
+			if token[0] == 'h' {
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+			return token, pause(ctx, time.Second)
+		}, settings{TTL: ttl, Jitter: -1, MaxLoads: 4, LoadTimeout: 10 * time.Second})
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err)
+		time.Sleep(ttl)
+		hung := []*call{get(t.Context(), c, "h1"), get(t.Context(), c, "h2"), get(t.Context(), c, "h3")}
+		time.Sleep(4 * time.Second)
+		_, err = c.Get(t.Context(), "agent") // in the reserve
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		_, err = c.Get(t.Context(), "stranger")
+		require.Equal(t, 6*time.Second, retryAfter(t, err))
+		for _, g := range hung {
+			<-g.done
+		}
+	})
+}

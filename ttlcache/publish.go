@@ -95,6 +95,10 @@ func (c *Cache[C, V]) fail(f *flight[V], kind Kind, err error, took time.Duratio
 func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 	s := f.shard
 	s.mu.Lock()
+	if f.settled { // its time was over at the same moment
+		s.mu.Unlock()
+		return f.result
+	}
 	r := c.fallbackLocked(s, f.key, err)
 	c.counters.shed.Add(1)
 	f.settleLocked(r)
