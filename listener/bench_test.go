@@ -138,11 +138,11 @@ func TestCostOfAConnection(t *testing.T) {
 	for _, a := range acceptors[1:] {
 		objects, bytes := costOfAccept(t, a.wrap)
 		t.Logf("%-15s %+.2f allocations, %+.0f bytes", a.name, objects-rawObjects, bytes-rawBytes)
-		limit := 1.5 // half of one is the runtime's
+		limit, most := 1.5, 100.0 // half of one is the runtime's
 		if strings.HasPrefix(runtime.Version(), "go1.25") {
-			limit++
+			limit, most = 2.5, 120
 		}
 		require.Less(t, objects-rawObjects, limit, a.name)
-		require.LessOrEqual(t, bytes-rawBytes, 100.0, a.name)
+		require.LessOrEqual(t, bytes-rawBytes, most, a.name)
 	}
 }
