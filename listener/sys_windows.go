@@ -8,8 +8,10 @@ import (
 )
 
 // shortages are the errors of a system that has run out of something: WSAEMFILE
-// and WSAENOBUFS, of which package syscall has no names.
-var shortages = []error{syscall.Errno(10024), syscall.Errno(10055)}
+// and WSAENOBUFS, of which package syscall has no names, and those that it invents.
+var shortages = []error{
+	syscall.Errno(10024), syscall.Errno(10055), syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+}
 
 // clientErrors concern one connection: the names are WSAENETDOWN, WSAENETUNREACH,
 // WSAETIMEDOUT, WSAEHOSTDOWN and WSAEHOSTUNREACH where package syscall has none.
