@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Claims are what an identity provider says about an active token: the members of an
-// introspection response (RFC 7662, section 2.2). A member that the provider left
+// Claims are the statements of an identity provider about an active token: the members of
+// an introspection response (RFC 7662, section 2.2). A member that the provider left
 // out is the zero value of its field.
 type Claims struct {
 	Subject   string    // Subject is the member sub, the user or service that the token speaks for.
@@ -25,7 +25,7 @@ type Claims struct {
 	NotBefore time.Time // NotBefore is the member nbf, or the zero time.
 
 	// Raw is the whole response, for members of the provider's own. It is shared by
-	// all who get the same verdict: do not change it.
+	// all callers that get the same verdict: do not change it.
 	Raw json.RawMessage
 }
 

@@ -31,7 +31,7 @@
 //
 // The Handler answers 200 to a good credential, 401 to a missing or denied one, 403
 // to one that [Forward.Allow] refuses, and 503 with Retry-After and Retry-After-Ms
-// while there is no verdict. What the client sees depends on the proxy:
+// while there is no verdict. The answer that the client sees depends on the proxy:
 //
 //   - Traefik (forwardAuth) and Caddy (forward_auth) return every answer that is not
 //     2xx to the client as it is.

@@ -10,7 +10,7 @@ import (
 	"github.com/connhygiene/connhygiene/ttlcache"
 )
 
-// Forward says how a [Handler] finds a credential and what it answers. The zero value is
+// Forward says how a [Handler] finds a credential and how it answers. The zero value is
 // ready for a cache of bearer tokens.
 type Forward[C, V any] struct {
 	// Credential returns the credential of a request, and false if it has none: then the

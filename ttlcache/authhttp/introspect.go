@@ -29,7 +29,7 @@ type Provider struct {
 	// Client sends the requests. Nil means a client of its own over
 	// http.DefaultTransport, which keeps two idle connections: give it one whose
 	// transport keeps as many as the cache has MaxLoads, transport.New(32) for instance.
-	// Redirects are never followed, whatever the Client does with them: a redirect would
+	// Redirects are never followed, also if the Client follows them: a redirect would
 	// send the token elsewhere.
 	Client *http.Client
 
@@ -59,7 +59,7 @@ const (
 // A ProviderError says that the identity provider gave no verdict. It is no denial.
 type ProviderError struct {
 	URL    string        // URL is the endpoint that was asked, without its query, user and password.
-	Status int           // Status is what the provider answered, 0 if nothing.
+	Status int           // Status is the status of the provider's answer, 0 without one.
 	Err    error         // Err is the cause.
 	after  time.Duration // as the provider asked
 }

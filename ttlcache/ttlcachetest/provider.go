@@ -44,7 +44,7 @@ type Provider struct {
 	asked  map[string]int
 }
 
-// ProviderStats is what a [Provider] has counted.
+// ProviderStats are the counts of a [Provider].
 type ProviderStats struct {
 	Asked    uint64 // Asked counts lookups that were begun.
 	Denied   uint64 // Denied counts answers that were a denial.
@@ -101,7 +101,7 @@ func (p *Provider) Asked(token string) int {
 	return p.asked[token]
 }
 
-// Stats returns what was counted until now.
+// Stats returns the counts until now.
 func (p *Provider) Stats() ProviderStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
