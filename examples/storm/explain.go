@@ -106,7 +106,7 @@ func yes(is bool) string {
 func clientSettings(c storm.Config) []setting {
 	return []setting{
 		{"backoff.Policy.Max", seconds(most(c)), fmt.Sprintf("min(%v, N/C): a longer delay leaves the server waiting for its last agents", usualMax)},
-		{"backoff.Backoff.Splay", seconds(c.Bound()), "N/C, for agents that nobody can tell anything"},
+		{"backoff.Backoff.Splay", seconds(c.Bound()), "N/C, for agents that cannot be told anything"},
 		{"backoff.Backoff.SetWindow", seconds(c.Bound()), "N/C = Pacer.Window(N), announced while they are connected or before a restart"},
 		{"backoff.Policy.MaxHint", seconds(max(10*most(c), 2*c.Bound())), "max(10*Max, 2*N/C): a hint or window beyond it is cut short, and 10*Max is the default"},
 	}
@@ -120,7 +120,7 @@ func serverSettings(c storm.Config) []setting {
 	return []setting{
 		{"listener.Limits.MaxPending", count(c.InFlight()), "2*C*S, at most C*d/2: those being looked up and as many in line"},
 		{"listener.Limits.Rate", "0", "none: a rate twice too high protects nothing, one too low costs time"},
-		{"backoff.Pacer.MaxPending", count(c.PacerPending()), "C*d*3/8: whoever is let in is answered in time, also if C is guessed twice too high"},
+		{"backoff.Pacer.MaxPending", count(c.PacerPending()), "C*d*3/8: all that are let in are answered in time, also if C is guessed twice too high"},
 		{"ttlcache.Config.MaxLoads", count(c.InFlight()), "as MaxPending: more only wait in the upstream's own queue"},
 		{"ttlcache.Config.TTL", seconds(ttl), fmt.Sprintf("max(1m, 2*N/C, %v + d): renewals take half of C at most, and a retry finds its own late verdict", seconds(most(c)))},
 		{"ttlcache.Config.MaxEntries", count(max(2*c.Agents, 65536)), "max(2*N, 65536): the whole fleet, and strangers"},
@@ -137,7 +137,7 @@ func queue(c storm.Config) time.Duration {
 const dialsAtOnce = 2
 
 // poolSettings splits the server into bulkheads, so that a storm of agents never
-// takes the connections of everybody else.
+// takes the connections of other work.
 func poolSettings(c storm.Config, maxConnections int) ([]setting, error) {
 	reserved := maxConnections / 10
 	b := dbpool.Budget{MaxConnections: maxConnections, Reserved: reserved, Parallel: dialsAtOnce}

@@ -32,7 +32,7 @@ func (r report) write(stdout, stderr io.Writer, out files) error {
 	return errors.Join(err, buffered(out.svg, r.writeSVG), buffered(out.csv, r.writeCSV), buffered(out.html, r.writeHTML))
 }
 
-// buffered writes to f, unless nobody asked for that file.
+// buffered writes to f, unless f is nil.
 func buffered(f *os.File, write func(io.Writer) error) error {
 	if f == nil {
 		return nil

@@ -62,8 +62,8 @@ func newPlainAgent(id int, r *run, jitter float64) *agent {
 	return &agent{id: id, loop: l, client: &http.Client{Transport: t}, meter: r.meter, patience: r.config.patience(), plain: true}
 }
 
-// newPoliteAgent is an agent that uses backoff and transport.
-func newPoliteAgent(id int, r *run, b *backoff.Backoff) *agent {
+// newLibraryAgent is an agent that uses backoff and transport.
+func newLibraryAgent(id int, r *run, b *backoff.Backoff) *agent {
 	t := transport.New(1)
 	t.Proxy = nil
 	t.DialContext = r.place.dial

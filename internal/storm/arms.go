@@ -64,7 +64,7 @@ func armNamed(name string) (arm, error) {
 func arms() []arm {
 	return []arm{
 		{
-			name: "naive", says: "nobody is polite: unlimited pool, jitter of 25 %, reset on connect",
+			name: "naive", says: "Go's defaults and a common loop: unlimited pool, jitter of 25 %, failures forgotten on connect",
 			agent: plainAgent(0.25), pool: unlimitedPool, auth: naiveAuth,
 		},
 		{
@@ -72,32 +72,32 @@ func arms() []arm {
 			agent: plainAgent(0.5), pool: grafanaPool, auth: pmmAuth,
 		},
 		{
-			name: "client", says: "only the clients are polite: backoff with a splay of 10s, transport",
-			agent: politeAgent(15*time.Second, 10*time.Second), pool: unlimitedPool, auth: naiveAuth,
+			name: "client", says: "the library on the clients only: backoff with a splay of 10s, transport",
+			agent: libraryAgent(15*time.Second, 10*time.Second), pool: unlimitedPool, auth: naiveAuth,
 		},
 		{
 			name: "rate2", says: "the trap: a rate limit on accept, guessed twice too high, and nothing else",
 			agent: plainAgent(0.25), pool: unlimitedPool, auth: naiveAuth, limits: guessedRate,
 		},
 		{
-			name: "gate", says: "only the server is polite: parked gate, MaxPending, auth cache, sized pool",
+			name: "gate", says: "the library on the server only: parked gate, MaxPending, auth cache, sized pool",
 			agent: plainAgent(0.25), pool: authPool, auth: newCachedAuth, limits: patientLimit, early: true,
 		},
 		{
-			name: "pacer", says: "both are polite: the server says when to come back, the clients obey",
+			name: "pacer", says: "the library on both: the server says when to come back, the clients obey",
 			agent: quickAgent, pool: authPool, auth: newPacedAuth,
 		},
 		{
-			name: "cache", says: "only the auth cache: ttlcache with its defaults before the upstream, and nothing before it",
+			name: "cache", says: "the auth cache only: ttlcache with its defaults before the upstream, and nothing before it",
 			agent: plainAgent(0.25), pool: cachePool, auth: newDefaultAuth,
 		},
 		{
-			name: "window", says: "both are polite: the server announced how long its fleet needs while it was connected",
-			agent: politeAgent(15*time.Second, 0), pool: authPool, auth: newCachedAuth, limits: pendingLimit, window: true,
+			name: "window", says: "the library on both: the server announced how long its fleet needs, while it was connected",
+			agent: libraryAgent(15*time.Second, 0), pool: authPool, auth: newCachedAuth, limits: pendingLimit, window: true,
 		},
 		{
-			name: "planned", says: "both are polite and the restart was announced",
-			agent: politeAgent(15*time.Second, 0), pool: authPool, auth: newCachedAuth, limits: pendingLimit, early: true, planned: true,
+			name: "planned", says: "the library on both, and the restart was announced",
+			agent: libraryAgent(15*time.Second, 0), pool: authPool, auth: newCachedAuth, limits: pendingLimit, early: true, planned: true,
 		},
 	}
 }
@@ -106,12 +106,12 @@ func plainAgent(jitter float64) func(int, *run) *agent {
 	return func(id int, r *run) *agent { return newPlainAgent(id, r, jitter) }
 }
 
-// politeAgent has a hard ceiling of its delays and spreads the attempt after a
+// libraryAgent has a hard ceiling of its delays and spreads the attempt after a
 // loss. Its first stream counts as stable at once: it stands for one that lived
 // for days.
-func politeAgent(most, splay time.Duration) func(int, *run) *agent {
+func libraryAgent(most, splay time.Duration) func(int, *run) *agent {
 	return func(id int, r *run) *agent {
-		return newPoliteAgent(id, r, &backoff.Backoff{
+		return newLibraryAgent(id, r, &backoff.Backoff{
 			Policy:      backoff.Policy{Min: time.Second, Max: most, MaxHint: maxGuess * r.config.Bound()},
 			Splay:       splay,
 			StableAfter: time.Nanosecond,
@@ -125,7 +125,7 @@ func politeAgent(most, splay time.Duration) func(int, *run) *agent {
 // would wait for its agents.
 func quickAgent(id int, r *run) *agent {
 	bound := r.config.Bound()
-	return politeAgent(min(5*time.Second, bound*3/4), min(10*time.Second, bound*9/10))(id, r)
+	return libraryAgent(min(5*time.Second, bound*3/4), min(10*time.Second, bound*9/10))(id, r)
 }
 
 // pendingLimit measures the server instead of guessing its rate.
@@ -137,7 +137,7 @@ func pendingLimit(c Config) listener.Limits {
 // leave, if any do.
 func patientLimit(c Config) listener.Limits {
 	l := pendingLimit(c)
-	if c.patience() < c.Outage+c.Bound() { // else nobody leaves before it is its turn
+	if c.patience() < c.Outage+c.Bound() { // else no agent leaves before its turn
 		l.Patience = c.patience()
 	}
 	return l

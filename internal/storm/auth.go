@@ -3,6 +3,7 @@ package storm
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/connhygiene/connhygiene/backoff"
@@ -68,8 +69,8 @@ func (a cachedAuth) check(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, a.deadline)
 	defer cancel()
 	_, err := a.cache.Get(ctx, token)
-	if _, hinted := backoff.Hint(err); err != nil && !hinted {
-		return backoff.After(a.deadline, err) // by then the late verdict is in the cache
+	if code, again := a.cache.Status(err); code == http.StatusServiceUnavailable {
+		return backoff.After(again, err) // by then a late verdict is in the cache, as a rule
 	}
 	return err
 }
@@ -79,8 +80,8 @@ func (a cachedAuth) String() string {
 	return fmt.Sprintf("cache: %d loads, %d hits, %d joined, %d shed", s.Loads, s.Hits, s.Joined, s.Shed)
 }
 
-// pacedAuth lets in what can be answered within the deadline, and tells everybody
-// else when to come back.
+// pacedAuth lets in what can be answered within the deadline, and tells all other
+// agents when to come back.
 type pacedAuth struct {
 	authStep
 	pacer *backoff.Pacer

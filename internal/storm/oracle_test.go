@@ -55,7 +55,7 @@ func TestOracleIsThatOfABusyQueue(t *testing.T) {
 	}
 }
 
-// busyQueue steps through time by the millisecond and serves whoever is next.
+// busyQueue steps through time by the millisecond and serves the next agent.
 func busyQueue(c storm.Config, a storm.Adversity) time.Duration {
 	const step = time.Millisecond
 	bad := c.BadPhase()
@@ -124,7 +124,7 @@ func TestWeatherIsFelt(t *testing.T) {
 	require.Greater(t, *weather("hang", "gate").T50, 10/6.7)
 	require.Greater(t, weather("fail", "gate").Attempts, 5.0, "failed logins come back")
 	require.Greater(t, weather("deaf", "window").Attempts, fair.Attempts+0.1)
-	require.Greater(t, weather("hasty", "gate").Attempts, 1.5, "who waits in line leaves it")
+	require.Greater(t, weather("hasty", "gate").Attempts, 1.5, "agents leave the queue")
 	crashed := weather("crash", "planned")
 	require.Greater(t, crashed.Attempts, 1.4)
 	require.Equal(t, 400, crashed.Back)

@@ -145,7 +145,7 @@ func (p *pipes) vacate(context.Context) error {
 	return nil
 }
 
-// errRefused is what a dial gets where nobody listens.
+// errRefused is what a dial gets where no server listens.
 var errRefused = &net.OpError{Op: "dial", Net: "pipe", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
 func (p *pipes) dial(ctx context.Context, _, host string) (net.Conn, error) {

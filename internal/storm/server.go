@@ -133,7 +133,7 @@ func (s *server) announce(text string) {
 	s.streaming.Wait()
 }
 
-// kill ends the server as a crash would: no goodbye, every connection cut.
+// kill ends the server as a crash would: no notice, every connection cut.
 func (s *server) kill() error {
 	err := s.http.Close()
 	s.closed.Wait()

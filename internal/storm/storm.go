@@ -4,13 +4,14 @@
 //
 // The experiment is real: TCP on loopback (or in-memory pipes in a
 // testing/synctest bubble), net/http at both ends, database/sql under the
-// lookups. What differs from arm to arm is who is polite: nobody, the clients,
-// the server, or both. A lookup that its client has given up on is still
-// executed to its end, as a real identity provider does; that is what turns a
-// storm into a livelock.
+// lookups. An arm is one variant of the experiment: the library is used nowhere, by
+// the clients, by the server, or by both. A lookup that its client has given up on is
+// still executed to its end, as a real identity provider does; that turns a storm into
+// a livelock.
 //
-// The yardstick is the bound Agents/Capacity: no arm can be back sooner, since
-// each agent needs one lookup and the upstream does Capacity of them a second.
+// The unit of time is the bound Agents/Capacity: no arm can be back sooner, since
+// each agent needs one lookup and the upstream does Capacity of them a second. An
+// [Adversity] makes it harder; then [Config.Oracle] is the soonest that is possible.
 package storm
 
 import (
@@ -179,8 +180,8 @@ func (c Config) guess() float64 {
 
 // InFlight is how many lookups the server wants under way at once: those that the
 // upstream executes and as many that wait for it, so that it never idles and
-// nobody waits longer than one lookup takes. What waits longer than half the
-// deadline is too many, also for a server that guesses twice too high.
+// no login waits longer than one lookup takes. They are fewer if that queue would be
+// longer than half the deadline, also for a server that guesses twice too high.
 func (c Config) InFlight() int {
 	return max(1, int(math.Round(c.guess()*min(2*c.Service(), c.Deadline/2).Seconds())))
 }

@@ -46,7 +46,7 @@ func newUpstream(ctx context.Context, c Config, m *meter, open func(driver.Conne
 }
 
 // lookup asks for the verdict on token and waits for it until ctx ends. A lookup
-// that nobody waits for any more is executed all the same: the upstream cannot
+// that no caller waits for any more is executed all the same: the upstream cannot
 // know, and this is what makes a livelock.
 func (u *upstream) lookup(ctx context.Context, token string) error {
 	verdict := make(chan error, 1)
@@ -62,7 +62,7 @@ func (u *upstream) lookup(ctx context.Context, token string) error {
 }
 
 // start runs f beside the caller, unless the experiment is over: a server's cache
-// asks for those who have left as well, and may do so at any time.
+// looks up the tokens of callers that have left as well, and may do so at any time.
 func (u *upstream) start(f func()) error {
 	u.begin.Lock()
 	defer u.begin.Unlock()
