@@ -53,8 +53,8 @@ func (x *exchange) retire(c *conn, suspect bool) {
 	x.req.Header["Connection"] = closeHeader
 }
 
-// closeHeader is what a Connection header says to end the connection. Nobody
-// writes to it.
+// closeHeader is the value of a Connection header that ends the connection. It is
+// never written to.
 var closeHeader = []string{"close"}
 
 // retire reports whether the exchange is to end a connection, and whether it is

@@ -17,7 +17,7 @@ const (
 	drainTime  = 50 * time.Millisecond
 )
 
-// A body is what the caller reads and closes. Close may be called beside Read.
+// A body is read and closed by the caller. Close may be called beside Read.
 type body struct {
 	x        *exchange
 	resp     *http.Response
@@ -29,7 +29,7 @@ type body struct {
 	mu      sync.Mutex // guards the fields below
 	left    int64      // of the answer's length; -1 if that is unknown
 	reading int
-	end     error // what Read ended with
+	end     error // of Read
 	closed  bool
 }
 
@@ -87,8 +87,8 @@ func (b *body) readLocked(n int, err error) bool {
 	return true
 }
 
-// Close closes the body. What an HTTP/1 body has left is read first, within
-// DrainBytes and DrainTime, unless it is known to be too much.
+// Close closes the body. The rest of an HTTP/1 body is read first, within DrainBytes and
+// DrainTime, unless it is known to be too much.
 func (b *body) Close() error {
 	b.mu.Lock()
 	if b.closed {
@@ -111,7 +111,7 @@ func (b *body) Close() error {
 	return err
 }
 
-// drain reads what is left, and reports whether that was all.
+// drain reads the rest, and reports whether that was all.
 func (b *body) drain(left int64) bool {
 	r := b.x.reuse
 	limit := r.drainBytes()
@@ -147,8 +147,7 @@ func (b *body) rest(buf []byte, limit int64) (n int64, all bool) {
 	return n, false
 }
 
-// A drainer is what it takes to read the rest of a body: room, and a timer that
-// interrupts. It serves one body after the other, unless its timer has fired.
+// A drainer is a buffer for the rest of a body, and a timer that interrupts. It serves one body after the other, unless its timer has fired.
 type drainer struct {
 	timer *time.Timer
 	body  *body
@@ -189,8 +188,7 @@ func (b *body) shut() error {
 	return b.shutErr
 }
 
-// DrainClose closes a body after reading what is left of it, 256 KiB and 50ms at
-// most, so that its HTTP/1 connection can be used again. It is for code whose
+// DrainClose closes a body after reading the rest of it, 256 KiB and 50ms at most, so that its HTTP/1 connection can be used again. It is for code whose
 // client has no [Reuse], which does the same at Close and better: it knows the
 // length before it starts, and leaves HTTP/2 bodies unread. A nil rc is fine,
 // and one that can be written to, as after an upgrade, is closed without reading.

@@ -18,13 +18,13 @@ const patience = 300 * time.Millisecond
 // let each of them dial.
 //
 //	state                        others                 ends when
-//	nobody looks                 the next one looks     a request comes
+//	no request looks             the next one looks     a request comes
 //	looking                      wait, 300ms at most    it got a used connection, wrote its header on a
 //	                                                    new one (which is shared from then on), or failed
 //	retiring (and looking)       wait, 300ms at most    it wrote its header on the connection that it ends
 //	the host speaks HTTP/1       pass                   an answer is HTTP/2
 //
-// A failure lets everybody pass who waits at that moment.
+// A failure lets all requests pass that wait at that moment.
 type coldStart struct {
 	wake chan struct{} // holds a token when a waiting request may try again
 
@@ -42,28 +42,28 @@ type coldStart struct {
 func newColdStart() *coldStart { return &coldStart{wake: make(chan struct{}, 1)} }
 
 // enter waits until x may look for a connection. The error is why x ended.
-func (g *coldStart) enter(x *exchange) error {
-	g.mu.Lock()
-	failures := g.failures
-	if g.passLocked(x, failures) {
-		g.mu.Unlock()
+func (c *coldStart) enter(x *exchange) error {
+	c.mu.Lock()
+	failures := c.failures
+	if c.passLocked(x, failures) {
+		c.mu.Unlock()
 		return nil
 	}
-	g.waiting++
-	g.mu.Unlock()
+	c.waiting++
+	c.mu.Unlock()
 	x.host.waited.Add(1)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		late, err := false, error(nil)
 		select {
-		case <-g.wake:
+		case <-c.wake:
 		case <-timer.C:
 			late = true
 		case <-x.req.Context().Done():
 			err = context.Cause(x.req.Context())
 		}
-		if g.leaveQueue(x, failures, late, err != nil) {
+		if c.leaveQueue(x, failures, late, err != nil) {
 			return err
 		}
 	}
@@ -72,125 +72,125 @@ func (g *coldStart) enter(x *exchange) error {
 // leaveQueue reports whether x need not wait any longer. It lets the next one try:
 // whoever comes first takes its turn, so that a turn is never held by a request
 // that has yet to wake up.
-func (g *coldStart) leaveQueue(x *exchange, failures uint64, late, gone bool) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !gone && !g.passLocked(x, failures) {
+func (c *coldStart) leaveQueue(x *exchange, failures uint64, late, gone bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !gone && !c.passLocked(x, failures) {
 		if !late {
 			return false
 		}
-		g.countLocked(x)
+		c.countLocked(x)
 	}
-	g.waiting--
-	g.wakeLocked()
+	c.waiting--
+	c.wakeLocked()
 	return true
 }
 
 // passLocked lets x pass if it may.
-func (g *coldStart) passLocked(x *exchange, failures uint64) bool {
+func (c *coldStart) passLocked(x *exchange, failures uint64) bool {
 	switch {
-	case g.major == 1 || g.failures != failures:
-	case g.looking == nil && g.retiring == nil:
-		g.looking = x
+	case c.major == 1 || c.failures != failures:
+	case c.looking == nil && c.retiring == nil:
+		c.looking = x
 	default:
 		return false
 	}
-	g.countLocked(x)
+	c.countLocked(x)
 	return true
 }
 
-func (g *coldStart) countLocked(x *exchange) {
+func (c *coldStart) countLocked(x *exchange) {
 	x.connecting = true
-	g.connecting++
+	c.connecting++
 }
 
-func (g *coldStart) wakeLocked() {
-	if g.waiting == 0 {
+func (c *coldStart) wakeLocked() {
+	if c.waiting == 0 {
 		return
 	}
 	select {
-	case g.wake <- struct{}{}:
+	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
 // got is called when a request has got a connection. Without TLS that is HTTP/1
 // unless an answer said otherwise.
-func (g *coldStart) got(x *exchange, info httptrace.GotConnInfo) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (c *coldStart) got(x *exchange, info httptrace.GotConnInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	conn, ok := info.Conn.(*tls.Conn)
 	switch {
 	case ok && conn != nil && conn.ConnectionState().NegotiatedProtocol == "h2":
-		g.major = 2
-	case ok || g.major == 0:
-		g.major = 1
+		c.major = 2
+	case ok || c.major == 0:
+		c.major = 1
 	}
 	x.fresh = !info.Reused
 	if info.Reused {
-		g.foundLocked()
+		c.foundLocked()
 	}
 }
 
 // wrote is called when a request has written its header. If it was the first on
 // its connection, that is shared by now, which it is a moment after it was got.
-func (g *coldStart) wrote(x *exchange) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (c *coldStart) wrote(x *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if x.fresh {
-		g.foundLocked()
+		c.foundLocked()
 	}
 }
 
 // foundLocked lets the next one look: there is a connection, whoever has got it.
-func (g *coldStart) foundLocked() {
-	g.looking = nil
-	g.wakeLocked()
+func (c *coldStart) foundLocked() {
+	c.looking = nil
+	c.wakeLocked()
 }
 
 // over says that x is on a connection, or never will be: then those that wait shall
 // not meet a like failure one after the other.
-func (g *coldStart) over(x *exchange, failed bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (c *coldStart) over(x *exchange, failed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !x.connecting {
 		return
 	}
 	x.connecting = false
-	g.connecting--
+	c.connecting--
 	if failed {
-		g.failures++
+		c.failures++
 	}
-	if g.looking == x {
-		g.looking = nil
+	if c.looking == x {
+		c.looking = nil
 	}
-	if g.retiring == x {
-		g.retiring = nil
+	if c.retiring == x {
+		c.retiring = nil
 	}
-	g.aloneLocked()
-	g.wakeLocked()
+	c.aloneLocked()
+	c.wakeLocked()
 }
 
 // answered notes the protocol of an answer.
-func (g *coldStart) answered(major int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.major = min(max(major, 1), 2)
+func (c *coldStart) answered(major int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.major = min(max(major, 1), 2)
 }
 
 // retire stops others for x, which is about to end the HTTP/2 connection that
-// it got, and waits until all who passed have written their headers: net/http
+// it got, and waits until all that passed have written their headers: net/http
 // would send them to look for another connection, and each would dial.
-func (g *coldStart) retire(x *exchange) {
-	g.mu.Lock()
-	if g.major == 1 || g.retiring != nil || !x.connecting {
-		g.mu.Unlock()
+func (c *coldStart) retire(x *exchange) {
+	c.mu.Lock()
+	if c.major == 1 || c.retiring != nil || !x.connecting {
+		c.mu.Unlock()
 		return
 	}
 	alone := make(chan struct{})
-	g.retiring, g.alone = x, alone
-	g.aloneLocked()
-	g.mu.Unlock()
+	c.retiring, c.alone = x, alone
+	c.aloneLocked()
+	c.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -200,9 +200,9 @@ func (g *coldStart) retire(x *exchange) {
 	}
 }
 
-func (g *coldStart) aloneLocked() {
-	if g.retiring != nil && g.connecting == 1 && g.alone != nil {
-		close(g.alone)
-		g.alone = nil
+func (c *coldStart) aloneLocked() {
+	if c.retiring != nil && c.connecting == 1 && c.alone != nil {
+		close(c.alone)
+		c.alone = nil
 	}
 }

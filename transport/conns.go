@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// maxConns bounds what is remembered of connections whose end nobody tells.
+// maxConns bounds what is remembered of connections whose end goes unnoticed.
 const maxConns = 1 << 14
 
 // conns remembers the connections that httptrace has shown, by their address in
@@ -31,7 +31,7 @@ type connKey struct {
 	addresses string // of a connection that is no pointer
 }
 
-// A conn is what is known of one connection.
+// A conn is the record of one connection.
 type conn struct {
 	key      connKey
 	heard    atomic.Uint64 // when it was opened, or last brought a byte of an answer, by the clock of conns
@@ -45,7 +45,7 @@ type conn struct {
 // now returns a time that is later than all before.
 func (s *conns) now() uint64 { return s.clock.Add(1) }
 
-// find returns what is known of a connection, and whether it was known before;
+// find returns the record of a connection, and whether it was known before;
 // nil stands for a connection that cannot be told from others. Its age begins at
 // the first sight.
 func (s *conns) find(c net.Conn, fresh bool, life func() time.Duration) (found *conn, known bool) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connhygiene/connhygiene/transport"
@@ -203,4 +204,47 @@ func ExampleSetRetryAfter() {
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	fmt.Println(w.Header().Get("Retry-After"), w.Header().Get("Retry-After-Ms"))
 	// Output: 2 1370
+}
+
+// A transport of New whose connections are probed more often, for a network that
+// forgets them after 20 seconds.
+func ExampleDialer() {
+	dialer := transport.Dialer()
+	dialer.KeepAliveConfig.Idle = 10 * time.Second
+	base := transport.New(64)
+	base.DialContext = dialer.DialContext
+	client := &http.Client{Transport: &transport.Reuse{Base: base, Timeout: time.Minute}}
+	defer client.CloseIdleConnections()
+
+	fmt.Println(dialer.KeepAliveConfig.Idle, dialer.KeepAliveConfig.Interval, dialer.KeepAliveConfig.Count)
+	// Output: 10s 5s 3
+}
+
+// A server that falls silent ends a request after five seconds, however long an answer
+// that goes on may take.
+func ExampleReuse_silence() {
+	synctest.Test(new(testing.T), func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for range 10 {
+				_, _ = io.WriteString(w, "line\n")
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(4 * time.Second)
+			}
+			time.Sleep(time.Hour)
+		}))
+		client := &http.Client{Transport: &transport.Reuse{Base: srv.Client().Transport, Silence: 5 * time.Second}}
+		resp, err := client.Get(srv.URL)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer resp.Body.Close()
+		start := time.Now()
+		text, err := io.ReadAll(resp.Body)
+		fmt.Println(len(text), "bytes after", time.Since(start))
+		fmt.Println(err)
+	})
+	// Output:
+	// 50 bytes after 41s
+	// transport: no byte of the answer for 5s: context canceled
 }

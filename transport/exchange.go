@@ -82,8 +82,8 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 	return x.accept(resp), nil
 }
 
-// maxAttempts bounds how many connections a request drops before it takes what it
-// gets.
+// maxAttempts bounds how many connections a request drops before it takes
+// any.
 const maxAttempts = 100
 
 // send lets Base send the request, and again if the connection that it got was
@@ -245,7 +245,7 @@ func (x *exchange) handOver(resp *http.Response) {
 	x.leave()
 }
 
-// over frees what an exchange holds once its answer was read to the end.
+// over frees the exchange once its answer was read to the end.
 func (x *exchange) over(resp *http.Response) {
 	if x.uploading(resp) {
 		x.timers.stop()
@@ -254,7 +254,7 @@ func (x *exchange) over(resp *http.Response) {
 	x.finish()
 }
 
-// finish frees what an exchange holds.
+// finish frees the exchange.
 func (x *exchange) finish() {
 	x.timers.stop()
 	if x.cancel != nil {
@@ -281,7 +281,7 @@ func (x *exchange) uploading(resp *http.Response) bool {
 	return resp.ProtoMajor >= 2 && x.orig.Body != nil && x.orig.Body != http.NoBody
 }
 
-// fail frees what an exchange holds that has no answer. It says of the error
+// fail frees an exchange that has no answer. It says of the error
 // whether a timer caused it.
 func (x *exchange) fail(err error) error {
 	err = x.explain(err)

@@ -77,7 +77,7 @@ func (s *hosts) stats() map[string]Stats {
 	return byName
 }
 
-// A host counts what happened with one host.
+// A host has the counts of one host.
 type host struct {
 	cold *coldStart // nil without ColdStart
 	suspicion

@@ -9,7 +9,7 @@ import (
 	"runtime"
 )
 
-// A Leak is a body that became unreachable before anybody closed it.
+// A Leak is a body that became unreachable before it was closed.
 type Leak struct {
 	// Method is that of the request, such as GET.
 	Method string
@@ -31,7 +31,7 @@ type handle struct {
 	cleanup runtime.Cleanup
 }
 
-// A sent request is what a report needs to know.
+// A sent request is the subject of a report.
 type sent struct {
 	x           *exchange
 	method, url string

@@ -17,9 +17,9 @@ const (
 
 // RetryAfter returns how long the server asks to wait, and reports whether it
 // does. Retry-After-Ms in milliseconds, being finer, wins over Retry-After in
-// seconds or as a date; what cannot be read counts as absent. A date counts from
-// the Date header, the same clock, and without one from now. What is past or
-// negative is 0, what overflows is the longest Duration, and what lies between
+// seconds or as a date; a value that cannot be read counts as absent. A date counts from
+// the Date header, the same clock, and without one from now. A time that is past or
+// negative is 0, one that overflows is the longest Duration, and a time between
 // two nanoseconds is the later one: the result is never short.
 func RetryAfter(h http.Header) (time.Duration, bool) {
 	if d, ok := parseDelay(h.Get(retryAfterMs), time.Millisecond); ok {
@@ -118,7 +118,7 @@ func allDigits(s string) bool {
 // too, which http.NewRequest sets for the bodies it knows.
 //
 // The server may see such a request twice, if the connection died after the
-// server had read it: mark only what may be executed twice.
+// server had read it: mark only requests that may be executed twice.
 func MarkRetryable(req *http.Request) {
 	const key = "Idempotency-Key"
 	if req.Header == nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // Reuse is an http.RoundTripper that makes resp.Body.Close enough to keep the
-// connection: what is left of a body is read before it is closed, if that is
+// connection: the rest of a body is read before it is closed, if that is
 // cheaper than a new connection. The zero value is ready. A Reuse must not be
 // copied, nor its fields changed after the first use; its methods may be called
 // from any number of goroutines.
@@ -25,14 +25,14 @@ import (
 type Reuse struct {
 	// Base sends the requests. Nil means New(100), made at the first use.
 	// Base must honour the context of a request, as *http.Transport does: giving
-	// up a stalled body and Timeout end it. What Stats says of connections it
-	// learns through net/http/httptrace.
+	// up a stalled body and Timeout end it. Stats
+	// learns of connections through net/http/httptrace.
 	Base http.RoundTripper
 
 	// DrainBytes is how much of an HTTP/1 body Close reads so that the connection
 	// can be used again. A body with more left, where its length is known, is
-	// closed at once. Zero means 256 KiB: what net/http's server and, from Go 1.27
-	// on, its client read as well, and below the break-even of 512 KiB (with TLS
+	// closed at once. Zero means 256 KiB: as much as net/http's server and, from
+	// Go 1.27 on, its client read, and below the break-even of 512 KiB (with TLS
 	// 1 MiB) measured on a loopback interface. Negative means nothing is read.
 	DrainBytes int64
 
@@ -72,8 +72,8 @@ type Reuse struct {
 
 	// Timeout ends the whole exchange, the body included, like
 	// http.Client.Timeout, which on a transport that is wrapped costs a request two
-	// goroutines and 22 allocations more. It is counted for each request, so for each redirect anew. The
-	// error is a net.Error whose Timeout method reports true, and Is
+	// goroutines and 15 allocations more. It is counted for each request, so for each
+	// redirect anew. The error is a net.Error whose Timeout method reports true, and Is
 	// context.DeadlineExceeded. The wait for ColdStart counts. A connection that was
 	// upgraded (status 101) outlives it. Zero or negative means no limit.
 	Timeout time.Duration
@@ -82,14 +82,14 @@ type Reuse struct {
 	// its end or closed, after a garbage collection found out. The body is closed,
 	// which frees its connection: a leak costs a report, where it otherwise costs a
 	// connection and its goroutines for ever. OnLeak runs on a goroutine of its own,
-	// perhaps several at once. It is a net, not a rule: nobody knows when the next
-	// collection is, and a body that is still referenced is not found. With OnLeak
+	// perhaps several at once. It is no guarantee: the next collection may be far
+	// away, and a body that is still referenced is not found. With OnLeak
 	// each request costs a few allocations and a stack trace; nil costs nothing and
 	// reports nothing. Not for testing/synctest: the collector is outside the bubble.
 	OnLeak func(Leak)
 
 	once     sync.Once
-	base     http.RoundTripper // Base, or what stands in for it
+	base     http.RoundTripper // Base, or its stand-in
 	own      bool              // base is an *http.Transport, whose use of contexts is known
 	hosts    hosts
 	conns    conns

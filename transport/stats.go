@@ -2,7 +2,7 @@ package transport
 
 import "iter"
 
-// Stats is a snapshot of what a [Reuse] did. Counts of connections come from
+// Stats is a snapshot of the counts of a [Reuse]. Counts of connections come from
 // net/http/httptrace; with a Base that does not report there they stay 0.
 type Stats struct {
 	// Requests counts the requests that were made.
@@ -14,8 +14,7 @@ type Stats struct {
 
 	// Dialed counts connections given to the request that they were dialed for.
 	// When another becomes free first, as happens in a burst, net/http keeps the
-	// one that it dialed for later: that counts here never, and in Reused when it
-	// is used.
+	// dialed one for later: it is never counted here, but in Reused when it is used.
 	Dialed uint64
 
 	// Failed counts requests that ended with an error instead of an answer.

@@ -22,8 +22,7 @@ import (
 // of them, so that a bad host costs one redial of its connections a second.
 const redialTime = time.Second
 
-// A suspicion is what is known of the silence of one host. Times are by the clock
-// of conns.
+// A suspicion is the state of one host. Times are by the clock of conns.
 type suspicion struct {
 	heard  atomic.Uint64 // when a byte of an answer last came
 	before atomic.Uint64 // connections that are silent since then are suspect; 0 for none
@@ -51,7 +50,7 @@ func (s *suspicion) suspect(sent uint64) {
 }
 
 // isSuspect reports whether a connection has been silent for too long. One that is
-// not known, because net/http dialed it for nobody, was last heard of as it became
+// not known, because net/http dialed it in vain, was last heard of as it became
 // idle.
 func (s *suspicion) isSuspect(c *conn, known bool, idle time.Duration) bool {
 	before := s.before.Load()

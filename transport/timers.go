@@ -152,7 +152,7 @@ func (u *watchedUpload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A timeoutError says that a timer ended an exchange, and what broke off.
+// A timeoutError says that a timer ended an exchange, and which error followed.
 type timeoutError struct {
 	what  string
 	limit time.Duration

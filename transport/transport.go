@@ -17,11 +17,11 @@ import (
 // It dials with [Dialer], which finds a peer that vanished without a word within
 // 30s. HTTP/2 connections are also pinged after 30s of silence and given up 15s
 // later (golang/go#36026, kubernetes/client-go#374). IdleConnTimeout is 90s as in
-// net/http; set it below the idle time-out of the server and of what stands between
+// net/http; set it below the idle time-outs of the server and of proxies between
 // (nginx 75s), or requests meet connections that just died.
 //
 // The other values are those that http.DefaultTransport starts with, written
-// out: what somebody changed there does not leak into here. There is no limit of
+// out, so that changes there have no effect here. There is no limit of
 // connections a host (MaxConnsPerHost), since it can hang HTTP/2 requests
 // (golang/go#34941). The result is the caller's to change before its first use.
 func New(n int) *http.Transport {
@@ -55,8 +55,8 @@ const vanished = 30 * time.Second
 //
 // Its connections end when the peer has vanished without a word: a node was lost, or
 // a balancer forgot the connection. An idle connection is probed after 15s of silence
-// and then every 5s, and ends with the third probe in a row that nobody answers, so
-// after 30s (KeepAliveConfig). Data that nobody acknowledges ends it after 30s as
+// and then every 5s, and ends with the third probe in a row without an answer, so
+// after 30s (KeepAliveConfig). Data that is not acknowledged ends it after 30s as
 // well, where the system can do that: Linux (TCP_USER_TIMEOUT), macOS
 // (TCP_RXT_CONNDROPTIME) and Windows (TCP_MAXRT). Elsewhere, and where it fails, the
 // system's own limit holds, such as 15 minutes. Set Control to nil to have the

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// A call is where a request comes from, and what became of its answer, if Check knows.
+// A call is the origin of a request, and the fate of its answer, if Check knows.
 type call struct {
 	from string // up to three frames, "" if unknown
 	fate *fate
 }
 
-// calls remembers who sent which request, until the handler sees it. Equal
+// calls remembers the origin of each request until the handler sees it. Equal
 // requests in flight at once may be taken for each other: they mostly come from
 // the same line.
 type calls map[string][]call
 
-// maxCalls bounds what is remembered of requests that never arrive.
+// maxCalls bounds the memory of requests that never arrive.
 const maxCalls = 1000
 
 func (c *calls) add(what string, from call) {
@@ -44,8 +44,8 @@ func (c *calls) take(what string) call {
 	return at[0]
 }
 
-// maxFrames is how many callers are named: the first is often a helper that everybody
-// calls.
+// maxFrames is how many callers are named: the first is often a helper with many
+// callers.
 const maxFrames = 3
 
 // callers returns the lines that led into net/http, each called by the next:

@@ -11,7 +11,7 @@ import (
 )
 
 // Check fails the test, when it ends, for each body of an answer that client got
-// from now on and that nobody closed, names the lines that asked for it, each called
+// from now on and that was never closed, names the lines that asked for it, each called
 // by the next, and closes it. It fails the test as well if the client cannot keep a
 // connection (DisableKeepAlives, or MaxIdleConnsPerHost below zero in the
 // *http.Transport at the bottom) although it asked one host more than once.
@@ -59,7 +59,7 @@ type checked struct {
 	base http.RoundTripper
 
 	mu    sync.Mutex              // guards the fields below
-	open  map[*checkedBody]string // and who asked for them; nil when the test is over
+	open  map[*checkedBody]string // and their origin; nil when the test is over
 	hosts map[string]int          // answers
 }
 
@@ -93,7 +93,7 @@ func (c *checked) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections is what http.Client looks for.
+// CloseIdleConnections passes on to the transport that the client had.
 func (c *checked) CloseIdleConnections() {
 	if base, ok := c.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
@@ -127,7 +127,7 @@ func (c *checked) watch(body io.ReadCloser, what string, f *fate) io.ReadCloser 
 	return watched
 }
 
-// closeLeaks counts the open bodies by who asked for them, and closes them.
+// closeLeaks counts the open bodies by origin, and closes them.
 func (c *checked) closeLeaks() map[string]int {
 	c.mu.Lock()
 	open := c.open
@@ -141,7 +141,7 @@ func (c *checked) closeLeaks() map[string]int {
 	return leaks
 }
 
-// A checkedBody tells what becomes of it.
+// A checkedBody reports its end.
 type checkedBody struct {
 	io.ReadCloser
 	by   *checked
@@ -168,7 +168,7 @@ func (b *checkedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// A fate is what became of an answer. Nil is unknown.
+// A fate is the end of an answer. Nil is unknown.
 type fate struct{ atomic.Int32 }
 
 const (
@@ -181,7 +181,7 @@ const (
 // fateKey finds the fate in the context of a request.
 type fateKey struct{}
 
-// set keeps what was set first.
+// set keeps the first value.
 func (f *fate) set(to int32) { f.CompareAndSwap(unfinished, to) }
 
 func (f *fate) is(that int32) bool { return f != nil && f.Load() == that }

@@ -24,7 +24,7 @@ type conns struct {
 	calls    calls
 }
 
-// A conn is what is known of one connection.
+// A conn is the record of one connection.
 type conn struct {
 	number   int
 	state    http.ConnState
@@ -32,7 +32,7 @@ type conn struct {
 	inFlight int
 	first    request
 	last     request
-	asked    string // who asked for its end
+	asked    string // for its end: by the request or by the answer
 }
 
 // connKey finds the conn in the context of its requests.
@@ -75,7 +75,7 @@ func (s *conns) note(c net.Conn, state http.ConnState) bool {
 	return state == http.StateHijacked && s.closed
 }
 
-// close closes what handlers took over, and waits until no request is in flight.
+// close closes connections that handlers took over, and waits until no request is in flight.
 func (s *conns) close() {
 	s.mu.Lock()
 	s.closed = true

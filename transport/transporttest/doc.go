@@ -17,7 +17,7 @@
 // Let the handler send a body, and test the paths of a 403 and a 500 too: an empty
 // body hides the bug, and error paths are where a body is forgotten.
 //
-// What fails says why, with the lines that sent the request, each called by the next:
+// A failure says why, with the lines that sent the request, each called by the next:
 //
 //	transporttest: 10 connections for 10 requests, want at most 1
 //		10 connections, 1 to 10, each: one request, GET /poll (client/send.go:93 < client/poll.go:41); then closed by the client: the body of its last answer was not read to EOF before Close, or its context ended

@@ -91,7 +91,7 @@ func (s *conns) endLocked(c *conn) string {
 	return "then closed by the client: " + s.causeLocked(c)
 }
 
-// causeLocked says why a client closed a connection. Check knows what became of the
+// causeLocked says why a client closed a connection. Check knows the end of the
 // answer. Without it, a client that keeps far fewer connections than it had requests
 // in flight had too many, and one that keeps none keeps none like this.
 func (s *conns) causeLocked(c *conn) string {

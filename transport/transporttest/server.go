@@ -111,8 +111,8 @@ func (s *Server) startTLS() {
 // Client returns the client of this server, always the same. It trusts the
 // server's certificate and is nothing special otherwise: its Transport is
 // transport.New(100), an *http.Transport, which drains no bodies but those that
-// net/http does itself. Use it as the Base of a transport.Reuse, or copy what it
-// has in TLSClientConfig and DialContext.
+// net/http does itself. Use it as the Base of a transport.Reuse, or copy its
+// TLSClientConfig and DialContext.
 func (s *Server) Client() *http.Client { return s.client }
 
 // Conns returns how many connections the server has accepted so far, also those
@@ -129,8 +129,8 @@ func (s *Server) Requests() int {
 }
 
 // WantConns fails the test if the server has accepted more than most connections.
-// The failure says what the connections carried and why each ended, with one cause;
-// connections of which the same can be said are one line.
+// The failure names the requests of each connection and the one cause of its end;
+// connections with the same story are one line.
 func (s *Server) WantConns(most int) {
 	s.tb.Helper()
 	if report := s.conns.report(most); report != "" {

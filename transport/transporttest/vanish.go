@@ -11,7 +11,7 @@ import (
 // from here on: a node went away, or a balancer forgot them. Requests on them are
 // taken and never answered, and their end is not told to the client until Close.
 // Connections that are opened later work, so a test can show how many requests a
-// silent death costs. What is on its way at that moment may still arrive.
+// silent death costs. Bytes that are on their way at that moment may still arrive.
 //
 // It works over sockets as well, without the rights of root, with one difference from
 // a real death: the operating system goes on to answer keep-alive probes.
@@ -34,7 +34,7 @@ func (m *mortals) vanish() {
 	clear(m.open)
 }
 
-// close ends what vanished, which the server cannot.
+// close ends vanished connections, which the server cannot.
 func (m *mortals) close() {
 	m.mu.Lock()
 	gone := m.gone
@@ -88,7 +88,7 @@ type mortal struct {
 // NetConn returns the connection inside.
 func (c *mortal) NetConn() net.Conn { return c.Conn }
 
-// Read takes what comes after the connection has vanished, and says nothing of it.
+// Read discards bytes that come after the connection has vanished.
 func (c *mortal) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
