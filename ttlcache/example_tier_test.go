@@ -114,3 +114,17 @@ func ExampleCache_Close() {
 	fmt.Println(user, err)
 	// Output: user of token <nil>
 }
+
+// A server that opens its port after this begins with a warm cache. One whose tier is away
+// opens it after a second all the same.
+func ExampleCache_WaitTier() {
+	var idp ttlcachetest.Provider
+	cache := ttlcache.New(idp.Load, ttlcache.Config[string, string]{
+		TTL: time.Minute, Tier: ttlcachetest.NewTier(), Secret: bytes.Repeat([]byte("32 random bytes "), 2),
+	})
+	defer cache.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	fmt.Println(cache.WaitTier(ctx))
+	// Output: <nil>
+}

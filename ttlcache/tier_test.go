@@ -634,6 +634,25 @@ func TestCloseEndsSharing(t *testing.T) {
 	})
 }
 
+func TestWaitTier(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, tier := &provider{}, ttlcachetest.NewTier()
+		tier.Down(true)
+		a := replica(t, p, tier)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, a.WaitTier(ctx), context.DeadlineExceeded)
+		tier.Down(false)
+		require.NoError(t, a.WaitTier(t.Context()))
+		require.NoError(t, a.WaitTier(ctx), "it has heard")
+		tier.Down(true)
+		b := replica(t, p, tier)
+		b.Close()
+		require.ErrorIs(t, b.WaitTier(t.Context()), context.Canceled)
+		require.NoError(t, ttlcache.New(p.load, settings{}).WaitTier(t.Context()))
+	})
+}
+
 func TestTierClosed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, tier := &provider{}, ttlcachetest.NewTier()

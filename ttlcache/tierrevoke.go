@@ -38,6 +38,29 @@ func (c *Cache[C, V]) RevokeTag(ctx context.Context, tag string) error {
 	return c.spread(ctx, MaxLag, r)
 }
 
+// WaitTier returns when the cache hears of the revocations of the others for the first
+// time: what the [Tier] keeps is used from then on. A server that waits for it, for a second
+// or so, before it opens its port begins with a warm cache. It returns nil without a Tier,
+// the end of ctx with its cause, or an error that is context.Canceled after Close.
+func (c *Cache[C, V]) WaitTier(ctx context.Context) error {
+	if c.share == nil {
+		return nil
+	}
+	select {
+	case <-c.share.heard:
+		return nil
+	default:
+	}
+	select {
+	case <-c.share.heard:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-c.share.ctx.Done():
+		return contextError(c.share.ctx)
+	}
+}
+
 // Close stops following the [Tier], with which the cache goes on as without one. A cache
 // without a Tier need not be closed. A second Close does nothing.
 func (c *Cache[C, V]) Close() {

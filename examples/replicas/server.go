@@ -25,7 +25,7 @@ import (
 // roleVariable is what a process of ours finds its role in.
 const roleVariable = "CONNHYGIENE_REPLICAS_ROLE"
 
-var roles = map[string]func(context.Context) int{"server": serverMain, "scale": scaleMain}
+var roles = map[string]func(context.Context) int{"server": serverMain, "scale-server": scaleServer, "scale-agents": scaleAgents}
 
 // A server holds the streams of its agents.
 type server struct {
@@ -90,6 +90,11 @@ func serve(ctx context.Context) error {
 	if tier != nil {
 		all := limits{loads: 2 * workers, cache: s.verdicts, gate: door, door: limit}
 		go func() { _ = tier.Replicas(ctx, all.divide) }()
+	}
+	warm, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := s.verdicts.WaitTier(warm); err != nil {
+		log.Print("server: without a tier for now: ", err)
 	}
 	return s.serve(ctx, gate, door)
 }
