@@ -15,8 +15,11 @@ func checkOptions(t *testing.T, raw syscall.RawConn, want [5]int) {
 	var got [5]int
 	require.NoError(t, raw.Control(func(fd uintptr) {
 		for i, option := range [5][2]int{
-			{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE}, {syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE},
-			{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL}, {syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT}, {syscall.IPPROTO_TCP, 18},
+			{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE},
+			{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE},
+			{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL},
+			{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT},
+			{syscall.IPPROTO_TCP, 18},
 		} {
 			n, err := syscall.GetsockoptInt(int(fd), option[0], option[1])
 			require.NoError(t, err)

@@ -55,7 +55,8 @@ func release(t *testing.T, conns []*sql.Conn) {
 
 func exec(t *testing.T, c interface {
 	ExecContext(context.Context, string, ...any) (sql.Result, error)
-}) {
+},
+) {
 	t.Helper()
 	_, err := c.ExecContext(t.Context(), "update")
 	require.NoError(t, err)
@@ -71,7 +72,7 @@ func TestFlushEndsIdleConnectionsAtOnce(t *testing.T) {
 				release(t, holdConns(t, db, 16))
 				time.Sleep(age)
 				c.Flush()
-				time.Sleep(2) // ns: a lifetime of 0 is unlimited
+				time.Sleep(2 * time.Nanosecond) // a lifetime of 0 is unlimited
 				exec(t, db)
 				require.EqualValues(t, 17, srv.Stats().Opened, "%s, opened %v before: a new one", name, age)
 				time.Sleep(time.Second)
@@ -106,7 +107,7 @@ func TestFlushEndsBusyConnectionsWhenTheyComeBack(t *testing.T) {
 					waiting <- err
 				}()
 				synctest.Wait()
-				time.Sleep(2) // ns
+				time.Sleep(2 * time.Nanosecond)
 				require.NoError(t, tx.Commit())
 				require.NoError(t, <-waiting)
 				release(t, conns)
@@ -214,7 +215,7 @@ func TestFlushOnceASecond(t *testing.T) {
 		time.Sleep(time.Minute)
 		for from := time.Now(); time.Since(from) < 2900*time.Millisecond; {
 			c.Flush()
-			time.Sleep(2) // ns
+			time.Sleep(2 * time.Nanosecond)
 			exec(t, db)
 			time.Sleep(10 * time.Millisecond)
 		}

@@ -50,9 +50,15 @@ func (w *session) welcome(key backendKey) {
 	w.status = 'I'
 	w.out.begin('R').int32(0).end() // trust
 	for _, p := range [][2]string{
-		{"server_version", "16.0"}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"},
-		{"DateStyle", "ISO, MDY"}, {"TimeZone", "UTC"}, {"integer_datetimes", "on"},
-		{"standard_conforming_strings", "on"}, {"default_transaction_read_only", "off"}, {"in_hot_standby", "off"},
+		{"server_version", "16.0"},
+		{"server_encoding", "UTF8"},
+		{"client_encoding", "UTF8"},
+		{"DateStyle", "ISO, MDY"},
+		{"TimeZone", "UTC"},
+		{"integer_datetimes", "on"},
+		{"standard_conforming_strings", "on"},
+		{"default_transaction_read_only", "off"},
+		{"in_hot_standby", "off"},
 	} {
 		w.out.begin('S').text(p[0]).text(p[1]).end()
 	}

@@ -5,14 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -25,16 +23,9 @@ const (
 	queryTime   = 3 * time.Millisecond
 )
 
-// A database is a server that can go away.
-type database interface {
-	Refuse(bool)
-	Kill()
-	Stats() dbpooltest.Stats
-}
-
 // A pool is a pool in use.
 type pooled struct {
-	server database
+	server *dbpooltest.Server
 	query  func(context.Context) error
 	close  func()
 }
@@ -66,12 +57,10 @@ var poolers = []pooler{
 		return sqlPool(srv, db)
 	}},
 	{"pgxpool", func(t testing.TB, n int, connectTime, queryTime time.Duration) pooled {
-		srv := &pgServer{connectTime: connectTime, queryTime: queryTime}
+		srv := &dbpooltest.Server{ConnectTime: connectTime, QueryTime: queryTime}
 		cfg, err := pgxpool.ParseConfig(fmt.Sprintf("host=server user=agent sslmode=disable default_query_exec_mode=simple_protocol pool_max_conns=%d", n))
 		require.NoError(t, err)
-		cfg.ConnConfig.DialFunc = pgconn.DialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return srv.dial(ctx, network, addr)
-		})
+		cfg.ConnConfig.DialFunc = srv.Dial
 		cfg.ConnConfig.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"server"}, nil }
 		db, err := pgxpool.NewWithConfig(t.Context(), cfg)
 		require.NoError(t, err)
@@ -83,7 +72,7 @@ var poolers = []pooler{
 	}},
 }
 
-func sqlPool(srv database, db *sql.DB) pooled {
+func sqlPool(srv *dbpooltest.Server, db *sql.DB) pooled {
 	query := func(ctx context.Context) error {
 		_, err := db.ExecContext(ctx, "update")
 		return err
@@ -210,7 +199,7 @@ func TestRestart(t *testing.T) {
 }
 
 // refilled returns how long the server took to have n connections open.
-func refilled(srv database, n int) string {
+func refilled(srv *dbpooltest.Server, n int) string {
 	began := time.Now()
 	for time.Since(began) < time.Minute {
 		if srv.Stats().Open >= n {
