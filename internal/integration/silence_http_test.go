@@ -189,6 +189,29 @@ func TestSilentDeathIsFoundWhileIdle(t *testing.T) {
 	})
 }
 
+// A request without any time-out ends when the server has not acknowledged it for 30s.
+func TestUnacknowledgedRequestEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	inLab(t, func(l *lab) {
+		var wg sync.WaitGroup
+		for protocol := range servers {
+			v := newVictim(l.t, protocol, peers[len(peers)-1])
+			v.vanish(l)
+			wg.Go(func() {
+				from := time.Now()
+				err := request(v.rt, v.srv.URL, 2*time.Minute)
+				took := time.Since(from)
+				l.t.Logf("%s: %.1f s, %v", v.name, took.Seconds(), err)
+				assert.Less(l.t, took, time.Minute)
+				assert.GreaterOrEqual(l.t, took, 25*time.Second)
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // A host that is gone takes no connection to another host with it.
 func TestSilentDeathOfOneHostOfTwo(t *testing.T) {
 	inLab(t, func(l *lab) {
