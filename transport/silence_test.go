@@ -25,7 +25,7 @@ var halting = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d, _ := time.ParseDuration(r.URL.Query().Get(name))
 		if r.URL.Query().Has("hints") && name == "header" {
 			for range 3 {
-				time.Sleep(d / 4)
+				<-time.After(d / 4)
 				w.WriteHeader(http.StatusEarlyHints)
 			}
 			d /= 4

@@ -426,7 +426,10 @@ func TestBaseThatReportsANothing(t *testing.T) {
 			nil, {{}}, {{Reused: true}}, {{Reused: true}, {}}, {{Conn: (*net.TCPConn)(nil), Reused: true}},
 		} {
 			for _, r := range []*transport.Reuse{
-				{}, {ColdStart: true}, {MaxConnAge: time.Nanosecond}, {Timeout: time.Second, Silence: time.Second},
+				{},
+				{ColdStart: true},
+				{MaxConnAge: time.Nanosecond},
+				{Timeout: time.Second, Silence: time.Second},
 				{ColdStart: true, MaxConnAge: time.Hour, Timeout: time.Hour, OnLeak: func(transport.Leak) {}},
 			} {
 				r.Base = reporter{infos}
