@@ -16,9 +16,9 @@ import (
 // they are refused ([Reserve]), or they are connected by the kernel and wait
 // ([Config.Park], [NewGate]).
 //
-// It never takes the process's last descriptor: from its first Accept on it holds
-// one in reserve, and when descriptors run out leaves that to others, such as the
-// private leg of a [Merged], until there are two again.
+// A gate never takes the process's last file descriptor: from its first Accept on it
+// holds one in reserve. When descriptors run out it gives the reserve to others, such as
+// the private port of a [Merged], and accepts again when two are free.
 //
 // All methods may be called from any number of goroutines. Accept waits while the
 // gate is closed, and ends only with Close, or if the listener underneath fails
@@ -52,9 +52,9 @@ type State int
 
 // The states of a Gate.
 const (
-	Closed State = iota // Closed refuses clients, or parks them; Open ends it.
-	Opened              // Opened lets clients in; Shut ends it.
-	Done                // Done is final: Close was called.
+	Closed State = iota // Closed refuses clients, or parks them, until Open. It is the state of a gate that is shut.
+	Opened              // Opened lets clients in, until Shut.
+	Done                // Done is final: Close was called, after which the state is not Closed.
 )
 
 // String returns the state's name, such as "closed".
@@ -72,10 +72,16 @@ func (s State) String() string {
 
 // GateStats counts what has happened at a [Gate].
 type GateStats struct {
-	Accepted     uint64 // Accepted connections were returned by Accept.
-	Reset        uint64 // Reset connections were in the gate's hands as it was shut or closed.
-	AcceptErrors uint64 // AcceptErrors passed, such as EMFILE, and were waited out.
-	Openings     uint64 // Openings are calls of Open that opened the gate.
+	// Accepted is how many connections Accept has returned.
+	Accepted uint64
+	// Reset is how many connections the gate had accepted and not yet returned when it
+	// was shut or closed, and has reset.
+	Reset uint64
+	// AcceptErrors is how many errors of the listener underneath, such as EMFILE, were
+	// waited out.
+	AcceptErrors uint64
+	// Openings is how many calls of Open have opened the gate.
+	Openings uint64
 }
 
 // NewGate returns a closed Gate over a listener that listens already, such as one
