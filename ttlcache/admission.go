@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// admission decides which loads run, wait or are refused, over all credentials.
+// admission is the concurrency limit over all credentials: it decides which loads run, wait
+// or are refused.
 //
 // A load that begins late in its time is cut short and has asked for nothing. So a load
 // waits only if it can be expected to end in time, and when a slot becomes free, loads
-// that would be cut are refused instead: see pace for what is expected.
+// that would be cut are refused instead. A pace says how long a load is expected to take.
 type admission struct {
 	queue   int           // loads that may wait
 	timeout time.Duration // of a load with its wait; not above zero is none
@@ -113,7 +114,7 @@ func (a *admission) resize(slots, reserved int) turns {
 	return a.nextLocked(time.Now())
 }
 
-// join adds a caller who waits for t until patient; zero is for ever.
+// join adds a caller that waits for t until patient; zero is for ever.
 func (a *admission) join(t *ticket, patient time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -208,7 +209,7 @@ func (a *admission) refuseLocked(t *ticket, done *turns) {
 // strangersTurn is how many turns in a row known credentials have while strangers wait.
 const strangersTurn = 7
 
-// nextLocked lets in whose turn it is, as long as there are slots.
+// nextLocked takes tickets out of the lanes, as long as there are slots.
 func (a *admission) nextLocked(now time.Time) (done turns) {
 	order := [...]lane{laneKnown, laneStranger, laneRenewal}
 	for a.running < a.slots {
@@ -252,7 +253,7 @@ func (a *admission) firstLocked(order [3]lane, now time.Time, done *turns) *tick
 	return nil
 }
 
-// late reports whether a load that begins then and takes so long is for nobody.
+// late reports whether a load that begins then and takes so long ends too late.
 func (t *ticket) late(begin time.Time, takes time.Duration) bool {
 	if takes == 0 { // unknown
 		return false
@@ -275,7 +276,7 @@ func (a *admission) silenceLocked(l lane, now time.Time) time.Duration {
 
 // waitLocked estimates how long a newcomer has to wait for its turn. Zero is unknown.
 // After a silence longer than a load takes, no slot is expected before it has lasted
-// twice as long: of what has no known end, half the time is over.
+// twice as long: that is the median of a time whose scale is unknown.
 func (a *admission) waitLocked(l lane, now time.Time) time.Duration {
 	silence := a.silenceLocked(l, now)
 	took := float64(max(a.pace.took, silence))

@@ -85,10 +85,10 @@ func New[C, V any](load func(context.Context, C) (V, error), c Config[C, V]) *Ca
 //	cache := ttlcache.New(ttlcache.NoLoad, ttlcache.Config[string, User]{TTL: time.Minute})
 func NoLoad[C, V any](context.Context, C) (v V, err error) { return v, ErrNoLoad }
 
-// SetMaxLoads replaces [Config.MaxLoads], and means by n what that does: zero is 32, below
-// zero no limit. Loads that run go on, so a lower limit holds once enough of them have ended;
-// with a higher one, loads that wait begin at once. Reserved changes with it: it stays
-// a quarter of MaxLoads if that was its default, and below MaxLoads in any case.
+// SetMaxLoads sets [Config.MaxLoads] to n: zero means 32, a negative value no limit. Running
+// loads go on, so a lower limit holds once enough of them have ended; with a higher one,
+// queued loads begin at once. Reserved changes with it: it stays a quarter of MaxLoads if
+// that was its default, and below MaxLoads in any case.
 func (c *Cache[C, V]) SetMaxLoads(n int) {
 	n = limit(orDefault(n, defaultMaxLoads))
 	c.admission.resize(n, min(reservedOf(c.reserved, n), n-1)).tell()
@@ -191,8 +191,7 @@ func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
 	return d != nil && d.asked > last
 }
 
-// storeLocked remembers v instead of what was known, unless it has expired, and
-// returns the one that had to go for it although it was still served, if any.
+// storeLocked replaces the verdict on k by v, unless v has expired, and returns the one that had to go for it although it was still served, if any.
 func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored bool, victim *entry[V]) {
 	c.denials.remove(k)
 	e := c.entry(k, q, v, end)
@@ -232,8 +231,8 @@ func (c *Cache[C, V]) putLocked(s *shard[V], e *entry[V]) (victim *entry[V]) {
 	return victim
 }
 
-// fresh reports whether e is served as it is. What came through the tier is served only
-// while revocations do as well.
+// fresh reports whether e is served as it is. A verdict from the tier is served only while
+// revocations come from there as well.
 func (c *Cache[C, V]) fresh(e *entry[V], now instant) bool {
 	return now < e.expires && (!e.shared || c.share.alive(now))
 }

@@ -85,8 +85,9 @@ type Config[C, V any] struct {
 	// nothing.
 	OnEvent func(Event)
 
-	// Tier is what this cache shares with others, such as those of the other replicas of
-	// one server: positive verdicts, so that a restart is no cold cache, and revocations.
+	// Tier is the memory that this cache shares with others, such as those of the other
+	// replicas of one server: positive verdicts, so that a restart is no cold cache, and
+	// revocations.
 	// It is asked before the load, within 50 ms and outside of MaxLoads; if it is slow or
 	// away, the cache is as without it. The caches must have the same Secret, the same Key
 	// and the same meaning of V. With a Tier the cache follows its log on a goroutine: call
@@ -94,8 +95,8 @@ type Config[C, V any] struct {
 	Tier Tier
 
 	// Secret keeps the tier from reading, forging or moving verdicts: at least 32 random
-	// bytes, the same for all caches that share the Tier. With another one a cache neither
-	// finds what these have put nor hears of what they revoke, but everything at once.
+	// bytes, the same for all caches that share the Tier. With another one a cache does
+	// not find their verdicts, and takes each of their revocations for one of everything.
 	// Without Tier it has no effect.
 	Secret []byte
 
@@ -103,7 +104,7 @@ type Config[C, V any] struct {
 	// effect.
 	Codec Codec[V]
 
-	// Tags returns what a verdict can be revoked by, such as its user and its organisation,
+	// Tags returns the names by which a verdict can be revoked, such as its user and organisation,
 	// see [Cache.RevokeTag]. It must be quick and safe for concurrent use, and runs on the
 	// goroutines of loads, of RevokeTag, and of the one that follows the Tier. Nil means
 	// that there are no tags.
@@ -181,7 +182,7 @@ func (c Config[C, V]) resolve() Config[C, V] {
 	return c
 }
 
-// check panics on what is no configuration. All but Denied has been resolved.
+// check panics if the configuration contradicts itself. All but Denied has been resolved.
 func (c Config[C, V]) check() {
 	need := func(ok bool, format string, args ...any) {
 		if !ok {

@@ -3,7 +3,7 @@ package ttlcache
 import "sync"
 
 // denials are remembered apart from positive verdicts, so that no flood of bad
-// credentials displaces a good one. A caller that changes what is known about a credential
+// credentials displaces a good one. A caller that changes the verdict on a credential
 // holds the lock of its shard as well.
 type denials struct{ shards []denialShard }
 

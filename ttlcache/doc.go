@@ -30,8 +30,8 @@
 //
 // # Verdicts and errors
 //
-// A load that returns no error has given a positive verdict, whatever its value is, the
-// zero value included. An error is a denial only if [Config.Denied] says so. Every other
+// A load that returns no error has given a positive verdict, with any value, the zero value
+// included. An error is a denial only if [Config.Denied] says so. Every other
 // error is no verdict: the authenticator is away, slow or overloaded. Answer 401 to a denial
 // and 503 to all other errors, as [Cache.Status] does. A 401 for an overload makes clients
 // throw good credentials away.
@@ -76,8 +76,8 @@
 // The cache measures how long loads take. A load that cannot be expected to end within
 // LoadTimeout, or before the deadline of its callers, is shed at once with an error that is
 // [ErrOverloaded]; so are new loads while the authenticator hangs. In every minute of an
-// overload at least 0.85 of what is possible is delivered, also with ten times the load
-// that the authenticator can bear.
+// overload the cache delivers at least 0.85 of the possible verdicts, also at ten times the
+// capacity of the authenticator.
 //
 // A credential that had a positive verdict before is known, also after that has ended, as
 // long as [Config.MaxEntries] leaves room. All others are strangers. Known credentials have
@@ -99,8 +99,8 @@
 // there before the load, so a restart is no cold cache. Revocations and denials of known
 // credentials go through its log to all replicas, usually within milliseconds and at most
 // within [MaxLag], and [Cache.RevokeTag] ends all sessions of a user. A cache that is cut
-// off for so long asks again for what it had from there; what it has asked for itself is
-// as without a tier, and a revocation elsewhere ends that when the log is back. A tier that
+// off for so long asks again for verdicts that it had from there; its own verdicts are
+// as without a tier, and a revocation elsewhere ends them when the log is back. A tier that
 // is slow or away costs 50 ms at first, then nothing.
 //
 // # Credentials

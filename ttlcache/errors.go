@@ -18,7 +18,7 @@ var (
 	ErrRevoked = errors.New("ttlcache: revoked while it was asked for")
 
 	// ErrNoKey is returned by Get if [Config.Key] wrote nothing: a verdict without a key
-	// would be everybody's.
+	// would serve all credentials.
 	ErrNoKey = errors.New("ttlcache: Key wrote nothing")
 
 	// ErrLoadTimeout is in the errors of Get if the load did not end within
@@ -70,8 +70,7 @@ func contextError(ctx context.Context) error {
 	return fmt.Errorf("ttlcache: %w: %w", err, cause)
 }
 
-// ofContext reports whether err says that somebody ran out of time or patience,
-// which is never a verdict.
+// ofContext reports whether err is the end of a context, which is never a verdict.
 func ofContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -11,10 +11,10 @@ type question struct {
 type fence struct {
 	moment uint64
 	at     instant
-	log    bool // of the tier, which says more about what came through the tier than times do
+	log    bool // of the tier, which is a finer order than time for verdicts from the tier
 }
 
-// stops reports whether q was asked before the revocation. Of what happened at the
+// stops reports whether q was asked before the revocation. Of two events at the
 // same instant the order is unknown without moments, so nothing passes.
 func (f fence) stops(q question) bool {
 	return f.follows(q) && !(f.log && q.sealed)
@@ -34,15 +34,15 @@ func (f fence) with(earlier fence) fence {
 	return f
 }
 
-// A run is what must be known about a credential while loads of it run. It is no matter
-// how many others are revoked meanwhile.
+// A run is the state of a credential while loads of it run. Revocations of others do not
+// touch it.
 type run struct {
 	loads int   // that run, those whose time is over among them
 	fence fence // the last revocation, or denial, since the first of them began
 }
 
 // bars refuse a Put whose question is older than a revocation or a denial of its
-// credential. They remember the latest ones. What is dropped bars every question from
+// credential. They remember the latest ones. A dropped one bars every question from
 // before it, so a Put may be refused without need, which costs a load later.
 type bars struct {
 	max    int
@@ -81,11 +81,11 @@ func (b *bars) raise(k *digest, at instant) {
 	b.oldest = (b.oldest + 1) % b.max
 }
 
-// maxPredicates bounds what predicates keep. What is dropped is made up for by a fence
-// that stops more: some loads ask once more than they need.
+// maxPredicates bounds predicates. A dropped one is replaced by a fence that stops more:
+// some loads ask once more than they need.
 const maxPredicates = 256
 
-// predicates are the recent revocations by what was said, oldest first. They do not
+// predicates are the recent revocations by verdict, oldest first. They do not
 // change once they are in a Cache.
 type predicates[V any] struct {
 	all  fence // of those dropped

@@ -51,7 +51,7 @@ type flight[V any] struct {
 	result     result[V]
 }
 
-// A result is what Get returns. If stale is not nil, it is the reason why the verdict is
+// A result is that of Get. If stale is not nil, it is the reason why the verdict is
 // one that has expired.
 type result[V any] struct {
 	v     V
@@ -136,7 +136,7 @@ func (c *Cache[C, V]) refresh(ctx context.Context, cred C, s *shard[V], e *entry
 		c.counters.refreshed.Add(1)
 		return
 	}
-	f.release() // nobody was turned away
+	f.release() // no caller waits for it
 }
 
 // flight returns a load that has not been admitted yet.
@@ -179,8 +179,8 @@ func patience(ctx context.Context) time.Time {
 	return end
 }
 
-// wait returns the result of f, or the end of ctx, or what is stale if there is something
-// and f takes long.
+// wait returns the result of f, or the end of ctx, or the stale verdict if there is one and
+// f takes longer than StaleAfter.
 func (c *Cache[C, V]) wait(ctx context.Context, f *flight[V], stale bool) (v V, err error) {
 	var long <-chan time.Time
 	if after := c.config.StaleAfter; after > 0 && stale {
@@ -215,7 +215,7 @@ func (c *Cache[C, V]) serve(k *digest, r result[V]) (V, error) {
 }
 
 // abandon leaves f, and reports whether it had no result yet. A load that has not
-// begun is not worth it when nobody waits any more.
+// begun is dropped with its last caller.
 func (c *Cache[C, V]) abandon(f *flight[V]) bool {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
@@ -296,7 +296,7 @@ func (c *Cache[C, V]) ask(f *flight[V]) {
 }
 
 // leave makes room for the next load, once. It comes before the result, so that a
-// caller who has that finds the place free.
+// caller that has the result finds the slot free.
 func (c *Cache[C, V]) leave(f *flight[V]) turns {
 	if f.slotFreed {
 		return turns{}
@@ -313,7 +313,7 @@ func (c *Cache[C, V]) judge(v V, err error) answer[V] {
 	return answer[V]{v: v, end: c.end(v)}
 }
 
-// expire frees those who wait for a load that is out of time.
+// expire frees the callers of a load that is out of time.
 func (c *Cache[C, V]) expire(f *flight[V]) {
 	c.fail(f, Failed, contextError(f.ctx), 0) // first: its lock is held until f has entered
 	if c.admission.drop(&f.ticket) {
@@ -327,7 +327,7 @@ func (f *flight[V]) release() {
 	f.cancel()
 }
 
-// settleLocked gives r to all who wait.
+// settleLocked gives r to all callers.
 func (f *flight[V]) settleLocked(r result[V]) {
 	if f.settled {
 		return

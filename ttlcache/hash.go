@@ -48,8 +48,8 @@ func (h *Hash) write(n uint64) {
 	h.sha.Write(h.number[:])
 }
 
-// A digest stands for a credential. It is as good as random to whoever does not
-// know the secret: its bits choose a shard, nobody can aim at one, and the time
+// A digest stands for a credential. It is as good as random without the secret: its bits
+// choose a shard, no attacker can aim at one, and the time
 // that a map takes to compare it tells nothing.
 type digest [sha256.Size]byte
 
@@ -104,7 +104,7 @@ func (h *hasher) begin() *Hash {
 }
 
 // end returns the digest of the parts, and whether there was one. It overwrites
-// what x has kept of them: a Hash that waits for its next use is no place for a
+// the parts that x has kept: a Hash that waits for its next use is no place for a
 // credential.
 func (h *hasher) end(x *Hash) (digest, bool) {
 	inner := x.sha.Sum(x.sum[:0])

@@ -2,7 +2,7 @@ package ttlcache
 
 import "time"
 
-// A pace is what loads have taken lately: their mean and their mean deviation, each a
+// A pace is how long loads have taken lately: their mean and mean deviation, each a
 // moving average, as TCP estimates its round trips (RFC 6298).
 type pace struct {
 	took   time.Duration

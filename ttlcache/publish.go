@@ -2,9 +2,9 @@ package ttlcache
 
 import "time"
 
-// publish gives a verdict to all who wait and remembers it, unless it was revoked
+// publish gives a verdict to all callers and remembers it, unless it was revoked
 // since it was asked for: then it returns false. It does the same for a verdict that
-// comes when nobody waits any more.
+// comes when no caller waits any more.
 func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 	s := f.shard
 	if a.denied {
@@ -51,7 +51,7 @@ func (c *Cache[C, V]) rememberLocked(f *flight[V], q question, a answer[V]) (r r
 // denyLocked ends the positive verdict on k, and remembers the denial if it may.
 func (c *Cache[C, V]) denyLocked(s *shard[V], k digest, q question, err error) {
 	c.forgetLocked(s, k)
-	if r := s.running[k]; r.loads > 1 { // one that is late may still say what was true before
+	if r := s.running[k]; r.loads > 1 { // a late one may bring the verdict from before
 		r.fence = c.fence(false)
 	}
 	s.bars.raise(&k, q.at) // at the same instant a Put wins
@@ -76,7 +76,7 @@ func (c *Cache[C, V]) recallLocked(s *shard[V], k digest) (r result[V], ok bool)
 	return r, false
 }
 
-// fail tells all who wait that there is no verdict, unless they have one.
+// fail tells all callers that there is no verdict, unless they have one.
 func (c *Cache[C, V]) fail(f *flight[V], kind Kind, err error, took time.Duration) {
 	s := f.shard
 	s.mu.Lock()
@@ -108,7 +108,7 @@ func (c *Cache[C, V]) turnAway(f *flight[V], err error) result[V] {
 	return r
 }
 
-// fallbackLocked is the result for those who get no verdict: one that came in
+// fallbackLocked is the result for callers that get no verdict: one that came in
 // meanwhile, or the last one if it may be served for some time yet, or err.
 func (c *Cache[C, V]) fallbackLocked(s *shard[V], k digest, err error) result[V] {
 	now, e := c.now(), s.verdicts.get(&k)

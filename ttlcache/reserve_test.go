@@ -163,3 +163,34 @@ func TestRenewalDisplacesNobody(t *testing.T) {
 		require.Zero(t, c.Stats().Waiting)
 	})
 }
+
+// A renewal in the queue that a caller joins is a caller's load: it goes ahead of strangers,
+// and gives its place to none.
+func TestCallerJoinsARenewal(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := provider{took: 10 * time.Second}
+		c := ttlcache.New(p.load, settings{TTL: ttl, Jitter: -1, MaxLoads: 1, MaxQueue: 2, Refresh: 0.5, LoadTimeout: ttl})
+		require.True(t, c.Put("agent", "", time.Now()))
+		time.Sleep(ttl - time.Second)
+		calls := []*call{get(t.Context(), c, "running")}
+		synctest.Wait()
+		_, err := c.Get(t.Context(), "agent")
+		require.NoError(t, err, "the hit that begins the renewal")
+		calls = append(calls, get(t.Context(), c, "stranger"))
+		synctest.Wait()
+		require.Equal(t, 2, c.Stats().Waiting)
+		time.Sleep(time.Second)
+		agent := get(t.Context(), c, "agent")
+		synctest.Wait()
+		_, err = c.Get(t.Context(), "another")
+		require.ErrorIs(t, err, ttlcache.ErrOverloaded, "there is no place to give")
+		_, err = agent.wait()
+		require.NoError(t, err)
+		require.Equal(t, 19*time.Second, agent.took, "next, ahead of the stranger")
+		for _, g := range calls {
+			_, err := g.wait()
+			require.NoError(t, err)
+		}
+		require.Equal(t, 1, p.asks("agent"))
+	})
+}

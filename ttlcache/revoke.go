@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Revoke forgets what is known about cred, and reports whether there was a verdict
+// Revoke forgets the verdict on cred, and reports whether there was one
 // that was still served, be it a denial. When it returns, no Get and no [Cache.Put]
 // hands out or keeps a verdict on cred that was asked for before: a load in flight
 // asks again.
@@ -48,13 +48,13 @@ func (c *Cache[C, V]) revokeKey(k digest, log bool) bool {
 }
 
 // RevokeFunc forgets every positive verdict that match reports, by user, by
-// organisation, by token, and returns how many were still served. It gives what
-// Revoke gives: loads in flight are judged on their answers, and those reported ask
+// organisation, by token, and returns how many were still served. It holds as
+// Revoke does: loads in flight are judged on their answers, and those reported ask
 // again. So match is called on their goroutines as well, and later on; it must be
 // safe for that, must not change, and must not panic. A match that is nil panics.
 //
 // With a [Tier] the credentials that it ends here are revoked in the other caches too.
-// What only those know is not: [Cache.RevokeTag] reaches that.
+// Verdicts that only those know are not: [Cache.RevokeTag] reaches them.
 func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 	if match == nil {
 		panic("ttlcache: RevokeFunc with nil match")
@@ -68,9 +68,9 @@ func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 // Expire ends every positive verdict that match reports, and returns how many were still
 // served: the next Get of their credentials asks again. In contrast to RevokeFunc the
 // credentials stay known, so that the whole fleet of a user whose roles have changed does
-// not have to wait behind strangers. MaxStale does not serve what was ended: it is known to
-// be wrong. All that RevokeFunc says about loads in flight, Put, match and the Tier holds
-// here too; Stats and OnEvent do not count what was ended.
+// not have to wait behind strangers. MaxStale does not serve the ended verdicts: they are known
+// to be wrong. All that RevokeFunc says about loads in flight, Put, match and the Tier holds
+// here too; Stats and OnEvent do not count the ended verdicts.
 func (c *Cache[C, V]) Expire(match func(V) bool) int {
 	if match == nil {
 		panic("ttlcache: Expire with nil match")
@@ -80,8 +80,8 @@ func (c *Cache[C, V]) Expire(match func(V) bool) int {
 	return len(served)
 }
 
-// endWhere is RevokeFunc without the others. It returns what it has ended, and those of
-// them that were still served. The credentials stay known, or not.
+// endWhere ends, in this cache, the positive verdicts that match reports. It returns their
+// keys, and the keys of those that were still served. The credentials stay known, or not.
 func (c *Cache[C, V]) endWhere(match func(V) bool, log, known bool) (keys [][32]byte, served []digest) {
 	c.revoking.Lock()
 	f := c.fence(log)
@@ -100,9 +100,8 @@ func (c *Cache[C, V]) revokeWhere(match func(V) bool, log bool) {
 	c.revoked(served...)
 }
 
-// Clear forgets everything, denials and who is known among it, as if everything had
-// been revoked; with a [Tier], in all caches that share it. Neither Stats nor OnEvent
-// count what was there.
+// Clear forgets all verdicts, denials and known credentials, as if everything had been
+// revoked; with a [Tier], in all caches that share it. Neither Stats nor OnEvent count them.
 func (c *Cache[C, V]) Clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -118,7 +117,7 @@ func (c *Cache[C, V]) Clear() {
 }
 
 func (c *Cache[C, V]) fence(log bool) fence {
-	moment := c.moment.Add(1) // first: what is asked from now on is later in both
+	moment := c.moment.Add(1) // first: a question from now on is later in both
 	return fence{moment, c.now(), log}
 }
 
@@ -127,7 +126,7 @@ func (c *Cache[C, V]) question() question {
 	return question{moment: c.moment.Add(1), at: at}
 }
 
-// endIn calls match without a lock. What comes in meanwhile has passed the fence.
+// endIn calls match without a lock. A verdict that comes in meanwhile has passed the fence.
 func (c *Cache[C, V]) endIn(s *shard[V], match func(V) bool, known bool, now instant) (keys [][32]byte, served []digest) {
 	s.mu.RLock()
 	entries := slices.Collect(maps.Values(s.verdicts.entries))

@@ -53,7 +53,7 @@ func (s *shard[V]) roomLocked(k *digest) {
 	}
 }
 
-// noteDueLocked keeps what someoneIsDue looks at. The oldest entry of a shard was asked
+// noteDueLocked updates due, for someoneIsDue. The oldest entry of a shard was asked
 // for first, so it is due first but for Jitter, and for credentials that end by
 // themselves: those need not be asked for again.
 func (c Config[C, V]) noteDueLocked(s *shard[V]) {

@@ -6,7 +6,7 @@ import (
 )
 
 // An entry is a verdict. Only the atomic fields and the links change once it is in
-// a sieve, so whoever got hold of one may read it without a lock.
+// a sieve, so a reader needs no lock once it has one.
 type entry[T any] struct {
 	// What a hit needs comes first, in one cache line or two.
 	key     digest
@@ -22,7 +22,7 @@ type entry[T any] struct {
 	newer, older *entry[T]
 }
 
-// A sieve is a bounded map that forgets what was not asked for: SIEVE, of Zhang et
+// A sieve is a bounded map that evicts entries which were not hit: SIEVE, of Zhang et
 // al., NSDI 2024. A hit only sets a bit, so readers need no more than a read lock.
 // It is not safe for concurrent use but for get and touch.
 //
@@ -44,7 +44,7 @@ func newSieve[T any](limit int) sieve[T] {
 // part is of other bytes than index, so that those in a shard differ in it.
 func (k *digest) part() uint64 { return binary.NativeEndian.Uint64(k[8:]) }
 
-// get returns what is known about k, or nil.
+// get returns the entry of k, or nil.
 func (s *sieve[T]) get(k *digest) *entry[T] {
 	if e := s.entries[k.part()]; e != nil && e.key == *k {
 		return e
@@ -61,7 +61,7 @@ func (e *entry[T]) touch() {
 	}
 }
 
-// put adds e, replaces what had its key, and returns what had to go for it.
+// put adds e, replaces the entry with its key, and returns the entry evicted for it.
 func (s *sieve[T]) put(e *entry[T], now instant) (evicted *entry[T]) {
 	if old := s.entries[e.key.part()]; old != nil {
 		s.remove(old)

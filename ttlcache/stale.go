@@ -21,8 +21,8 @@ type holdoff struct {
 
 const firstHoldoff = time.Second
 
-// staleLocked returns what a Get is answered with that finds e but no fresh verdict, if the
-// expired one may be served because of why.
+// staleLocked returns the result of a Get that finds e expired, if e may still be served
+// because of why.
 func (c *Cache[C, V]) staleLocked(e *entry[V], now instant, why error) (r result[V], ok bool) {
 	if e == nil || now < e.expires || now >= e.dead || e.shared && !c.share.alive(now) {
 		return r, false

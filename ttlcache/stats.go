@@ -2,7 +2,7 @@ package ttlcache
 
 import "sync/atomic"
 
-// Stats counts what has happened in a [Cache] since New. Each Get that found a Key
+// Stats counts events in a [Cache] since New. Each Get that found a Key
 // is one of Hits, DeniedHits and Misses, unless its context was done.
 type Stats struct {
 	Hits       uint64 // Hits are Gets answered with a positive verdict from memory.
@@ -16,7 +16,7 @@ type Stats struct {
 	Refreshed  uint64 // Refreshed loads were begun ahead of time, see Config.Refresh.
 	Revoked    uint64 // Revoked verdicts were still served when Revoke or RevokeFunc ended them.
 	Shared     uint64 // Shared are the Misses and renewals answered by the Tier.
-	TierFailed uint64 // TierFailed counts what the Tier failed to do, and what it kept that was of no use.
+	TierFailed uint64 // TierFailed counts failures of the Tier, and bytes in it that were of no use.
 	Evicted    uint64 // Evicted positive verdicts were still served when they had to go for others.
 
 	Loading int // Loading loads are running, those whose time is over and that go on among them.

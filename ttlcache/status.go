@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// retryAfter is when to come back if an error does not say.
+// retryAfter is the hint for an error that has none.
 const retryAfter = time.Second
 
-// Status says what a server answers to an error of [Cache.Get]: 200 if err is nil, 401 if
-// it is a denial, as [Config.Denied] says, and 503 for everything else, since that is no
-// verdict: the credential may be good. With 503, retryAfter is when the client should come
-// back: what a RetryAfter() time.Duration in the tree of err asks for, or a second. It is
-// rounded to nothing; a Retry-After header needs whole seconds, rounded up.
+// Status returns the HTTP status for an error of [Cache.Get]: 200 if err is nil, 401 if it
+// is a denial, as [Config.Denied] says, and 503 for every other error, since that is no
+// verdict: the credential may be good. With 503, retryAfter is the time after which the
+// client should come back: that of a RetryAfter() time.Duration in the tree of err, or a
+// second. It is not rounded; a Retry-After header needs whole seconds, rounded up.
 func (c *Cache[C, V]) Status(err error) (code int, retryAfter time.Duration) {
 	switch {
 	case err == nil:
@@ -25,7 +25,7 @@ func (c *Cache[C, V]) Status(err error) (code int, retryAfter time.Duration) {
 }
 
 // isDenial reports whether an error of the load, or of Get, is a verdict. Errors of the
-// cache itself never are, whatever Denied thinks of them.
+// cache itself never are, even if Denied reports them.
 func (c *Cache[C, V]) isDenial(err error) bool {
 	var panicked *PanicError
 	if ofContext(err) || errors.As(err, &panicked) {

@@ -7,13 +7,13 @@ import (
 	"weak"
 )
 
-// What has ended is let go: the value of a verdict that is served no more, and a denial
-// after its life. Their number is bounded, their size is not, and they may hold personal
-// data. A timer does it, which runs only while there is something to let go of, and does
-// not keep a cache that nobody else uses. Of a verdict the digest stays, so that its
+// Ended verdicts are dropped: the value of a positive one that is served no more, and a
+// denial after its life. Their number is bounded, their size is not, and they may hold personal
+// data. A timer does it, which runs only while there is something to drop, and does not
+// keep a cache from being collected. The digest of a positive verdict stays, so that its
 // credential is known.
 
-// A sweeper decides when a cache lets go.
+// A sweeper decides when a cache drops ended verdicts.
 type sweeper struct {
 	every time.Duration // at most so often
 	all   bool          // verdicts do not end in the order in which they came
@@ -36,7 +36,7 @@ func newSweeper(all bool, ttl time.Duration) *sweeper {
 	return s
 }
 
-// sweepAfter makes sure of a sweep soon after what ends then.
+// sweepAfter makes sure that there is a sweep soon after end.
 func (c *Cache[C, V]) sweepAfter(end instant) {
 	s := c.sweeper
 	if end.add(leastSweep) >= instant(s.at.Load()) {

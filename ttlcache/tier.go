@@ -29,9 +29,9 @@ type Tier interface {
 	// revoked, or the tier has lost some of its memory.
 	Put(ctx context.Context, key [32]byte, lease uint64, sealed []byte, left time.Duration) error
 
-	// Revoke ends what is kept under the keys of r, or everything, with all leases on it
-	// that were given before, and appends r to the log. What it does about tags is the
-	// log alone: each cache looks at the tags of what it finds. If Revoke returns an
+	// Revoke ends the values under the keys of r, or all values, with all leases on them
+	// that were given before, and appends r to the log. For tags the log is all it does:
+	// each cache looks at the tags of the verdicts that it finds. If Revoke returns an
 	// error, r may have been carried out or not.
 	Revoke(ctx context.Context, r Revocation) error
 
@@ -61,6 +61,6 @@ type Revocation struct {
 var ErrNoLease = errors.New("ttlcache: the tier knows no such lease")
 
 // MaxLag is how long a revocation may take to reach the other caches that share a
-// [Tier]. A cache that has had no heartbeat for so long does not serve what came
-// through the tier.
+// [Tier]. A cache that has had no heartbeat for so long does not serve verdicts
+// that came through the tier.
 const MaxLag = 2 * time.Second

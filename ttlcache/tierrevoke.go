@@ -22,8 +22,8 @@ func (c *Cache[C, V]) RevokeContext(ctx context.Context, cred C) error {
 }
 
 // RevokeTag forgets every positive verdict that has tag among its [Config.Tags], here and
-// in all caches that share the [Tier]: that is how to end all sessions of a user. It gives
-// what RevokeFunc gives, and returns an error as RevokeContext does. It panics without
+// in all caches that share the [Tier]: that is how to end all sessions of a user. It holds
+// as RevokeFunc does, and returns an error as RevokeContext does. It panics without
 // Config.Tags.
 func (c *Cache[C, V]) RevokeTag(ctx context.Context, tag string) error {
 	if c.config.Tags == nil {
