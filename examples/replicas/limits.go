@@ -30,6 +30,9 @@ func (l limits) divide(n int) {
 	if l.cache != nil {
 		l.cache.SetMaxLoads(share(l.loads, n))
 	}
+	if l.pacer != nil {
+		l.pacer.SetMaxPending(share(l.logins, n))
+	}
 	if l.gate != nil {
 		mine := l.door
 		mine.MaxPending = share(l.door.MaxPending, n)

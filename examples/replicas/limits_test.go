@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/connhygiene/connhygiene/backoff"
 	"github.com/connhygiene/connhygiene/dbpool"
 	"github.com/connhygiene/connhygiene/dbpool/dbpooltest"
 	"github.com/connhygiene/connhygiene/listener"
@@ -27,8 +28,9 @@ func TestDivide(t *testing.T) {
 	db := sql.OpenDB(server.Connector())
 	defer db.Close()
 	cache := ttlcache.New(func(context.Context, string) (string, error) { return "", nil }, ttlcache.Config[string, string]{TTL: time.Minute})
+	pacer := &backoff.Pacer{}
 	all := limits{
-		loads: 32, door: listener.Limits{MaxPending: 30}, database: dbpool.Budget{MaxConnections: 100, Reserved: 10, Parallel: -1},
+		loads: 32, logins: 6, pacer: pacer, door: listener.Limits{MaxPending: 30}, database: dbpool.Budget{MaxConnections: 100, Reserved: 10, Parallel: -1},
 		cache: cache, gate: gate, db: db,
 	}
 	for n, want := range map[int][2]int{1: {30, 90}, 3: {10, 30}, 30: {1, 3}, 60: {1, 1}} {
@@ -36,6 +38,13 @@ func TestDivide(t *testing.T) {
 		require.Equal(t, want[0], gate.Limits().MaxPending, "%d replicas", n)
 		require.Equal(t, want[1], db.Stats().MaxOpenConnections, "%d replicas", n)
 	}
+	all.divide(3)
+	for range 2 {
+		_, err := pacer.Enter()
+		require.NoError(t, err)
+	}
+	_, err := pacer.Enter()
+	require.Error(t, err, "a third of six logins")
 	all.divide(1000) // more than there are connections
 	require.Equal(t, 1, db.Stats().MaxOpenConnections)
 	limits{}.divide(3)

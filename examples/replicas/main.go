@@ -47,6 +47,7 @@ type options struct {
 	json     bool
 	svg      string
 	scale    int
+	bound    time.Duration // of scale: the connections by the logins a second
 }
 
 func parse(args []string, help io.Writer) (options, error) {
@@ -63,6 +64,7 @@ func parse(args []string, help io.Writer) (options, error) {
 	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
 	f.StringVar(&o.svg, "svg", "", "a `file` for a picture")
 	f.IntVar(&o.scale, "scale", 0, "instead of the arms, hold so many connections in several processes")
+	f.DurationVar(&o.bound, "bound", 80*time.Second, "how long the logins of -scale take at best; two cores do 600 a second")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(help, "Usage: replicas [flags]\n\nArms: %s\n\n", strings.Join(armNames(), ", "))
@@ -90,7 +92,7 @@ func (o options) check(rest []string) error {
 	case o.scale != 0 && (o.scale < 100 || o.scale > 200_000):
 		return fmt.Errorf("-scale is %d, must be from 100 to 200000", o.scale)
 	}
-	for name, d := range map[string]time.Duration{"deadline": o.deadline, "outage": o.outage, "patience": o.patience} {
+	for name, d := range map[string]time.Duration{"deadline": o.deadline, "outage": o.outage, "patience": o.patience, "bound": o.bound} {
 		if d <= 0 || d > time.Hour {
 			return fmt.Errorf("-%s is %v, must be positive and at most an hour", name, d)
 		}

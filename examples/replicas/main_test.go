@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -108,4 +109,16 @@ func TestTable(t *testing.T) {
 	require.NoError(t, table(&out, options{agents: 3, capacity: 60}, []result{{Arm: "crash-all", Back: 3, PerServer: []int{1, 1, 1}}}))
 	require.Contains(t, out.String(), "crash-all")
 	require.Contains(t, string(picture([]result{{Arm: "crash-all", Curve: []int{3, 0, 3}}})), "polyline")
+}
+
+// A short version of -scale.
+func TestScale(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the memory of a process is read from /proc")
+	}
+	var stdout, stderr bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"-scale", "300", "-bound", "2s"}, &stdout, &stderr), &stderr)
+	require.Contains(t, stdout.String(), "300 connections in 1 server processes")
+	require.Contains(t, stdout.String(), "all restarted at once")
+	require.NotContains(t, stdout.String(), "0.00 GB, 0.0 KB")
 }

@@ -35,7 +35,7 @@ type crowd struct {
 // scale holds o.scale connections in several processes, measures them, and restarts all of
 // their servers at once.
 func scale(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	capacity := float64(o.scale) / 80 // so that the bound is 80 s, and two cores can do it
+	capacity := float64(o.scale) / o.bound.Seconds()
 	c := &crowd{
 		stage: stage{options: o, stop: func() {}}, agents: o.scale, capacity: capacity,
 		window: time.Duration(float64(o.scale) / capacity * float64(time.Second)),

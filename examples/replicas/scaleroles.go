@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -39,6 +40,7 @@ func serveScale(ctx context.Context) error {
 	free, took := make(chan struct{}, workers), time.Duration(workers/capacity*float64(time.Second))
 	pacer := backoff.Pacer{MaxPending: 2 * workers, Rate: capacity}
 	var streams, logins atomic.Int64
+	greeting := "window " + os.Getenv("WINDOW") + "\n"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /claim", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +58,7 @@ func serveScale(ctx context.Context) error {
 		slot.Done()
 		streams.Add(1)
 		defer streams.Add(-1)
-		fmt.Fprintln(w, "window", os.Getenv("WINDOW"))
+		_, _ = io.WriteString(w, greeting)
 		if http.NewResponseController(w).Flush() == nil {
 			<-r.Context().Done()
 		}
