@@ -6,14 +6,51 @@ import (
 	"time"
 )
 
-// Dialer returns the dial function of a zero [TCP]. It is for the hook with which a
-// driver lets its caller dial:
+// Dialer returns the dial function of a zero [TCP], for the hook with which a driver lets
+// its caller dial. With pgx:
 //
-//	pgx:    cfg, err := pgx.ParseConfig(dsn); cfg.DialFunc = dbpool.Dialer(); base := stdlib.GetConnector(*cfg)
-//	MySQL:  cfg, err := mysql.ParseDSN(dsn); cfg.DialFunc = dbpool.Dialer(); base, err := mysql.NewConnector(cfg)
-//	lib/pq: base, err := pq.NewConnector(dsn); base.Dialer(d), where d has the function as its DialContext
+//	cfg, err := pgx.ParseConfig(dsn)
+//	if err != nil {
+//		return err
+//	}
+//	cfg.DialFunc = dbpool.Dialer()
+//	db, err := dbpool.Open(stdlib.GetConnector(*cfg), dbpool.Server(20))
 //
-// and then [Open](base, ...) as ever. One function serves any number of servers.
+// With github.com/go-sql-driver/mysql:
+//
+//	cfg, err := mysql.ParseDSN(dsn)
+//	if err != nil {
+//		return err
+//	}
+//	cfg.DialFunc = dbpool.Dialer()
+//	connector, err := mysql.NewConnector(cfg)
+//
+// With lib/pq, whose hook is an interface, and which wants a short UserTimeout (see [TCP]):
+//
+//	type pqDialer func(ctx context.Context, network, addr string) (net.Conn, error)
+//
+//	func (d pqDialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+//		return d(ctx, network, addr)
+//	}
+//
+//	func (d pqDialer) Dial(network, addr string) (net.Conn, error) {
+//		return d(context.Background(), network, addr)
+//	}
+//
+//	func (d pqDialer) DialTimeout(network, addr string, timeout time.Duration) (net.Conn, error) {
+//		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+//		defer cancel()
+//		return d(ctx, network, addr)
+//	}
+//
+//	connector, err := pq.NewConnector(dsn)
+//	if err != nil {
+//		return err
+//	}
+//	connector.Dialer(pqDialer(dbpool.TCP{UserTimeout: 5 * time.Second}.Dialer()))
+//
+// One function serves any number of servers and pools. A driver that ignores the function
+// dials as before: then nothing of this happens, and nothing reports it.
 func Dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return TCP{}.Dialer()
 }

@@ -5,6 +5,7 @@ package integration_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"net"
 	"sync"
@@ -23,10 +24,11 @@ import (
 // the failover takes.
 var followed = dbpool.Dial{Backoff: backoff.Policy{Max: time.Second}}
 
-// A writer writes in transactions, some of which take their time, and remembers when the
-// last one failed.
+// A writer writes, holds its connection for a while, and remembers when a write failed
+// last.
 type writer struct {
 	db       *sql.DB
+	bare     bool        // without transactions
 	saw      func(error) // each error
 	ok       atomic.Int64
 	failed   atomic.Int64
@@ -55,6 +57,9 @@ func (w *writer) run(ctx context.Context, workers int, busy time.Duration) *sync
 func (w *writer) write(ctx context.Context, busy time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	if w.bare {
+		return w.writeBare(ctx, busy)
+	}
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -67,6 +72,19 @@ func (w *writer) write(ctx context.Context, busy time.Duration) error {
 		pause(ctx, busy)
 	}
 	return tx.Commit()
+}
+
+func (w *writer) writeBare(ctx context.Context, busy time.Duration) error {
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "insert into agents values (1)"); err != nil {
+		return err
+	}
+	pause(ctx, busy)
+	return nil
 }
 
 // afterFailover is for how long writes failed after fail had returned, and whether
@@ -93,14 +111,18 @@ func (w *writer) afterFailover(t *testing.T, workers int, fail func() time.Time)
 // A primary is fenced and its standby promoted, under a pool with twenty connections in use
 // and twenty idle.
 func TestFailover(t *testing.T) {
-	for _, flush := range []bool{false, true} {
-		t.Run(fmt.Sprintf("flush %v", flush), func(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		over  func(*testing.T, string, dialFunc) driver.Connector
+		flush bool
+	}{{"pgx without Flush", pgxOver, false}, {"pgx", pgxOver, true}, {"pq", pqOver, true}} {
+		t.Run(tc.name, func(t *testing.T) {
 			primary, standby := service.StartPostgresPair(t, 100)
 			primary.Admin("create table agents (id int)")
 			primary.Admin("grant all on agents to " + service.User)
-			both := fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&target_session_attrs=read-write",
-				service.User, service.Password, primary.Port, standby.Port)
-			c := dbpool.NewConnector(pgxOver(t, both, dbpool.Dialer()), followed)
+			both := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=%s password=%s dbname=postgres sslmode=disable target_session_attrs=read-write",
+				primary.Port, standby.Port, service.User, service.Password)
+			c := dbpool.NewConnector(tc.over(t, both, dbpool.Dialer()), followed)
 			db, err := dbpool.Open(c, dbpool.Server(40))
 			require.NoError(t, err)
 			defer db.Close()
@@ -108,8 +130,9 @@ func TestFailover(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 40, n)
 
-			w := writer{db: db, saw: func(err error) {
-				if flush && dbpool.ReadOnly(err) {
+			// lib/pq begins transactions with "read write", which passes the fence.
+			w := writer{db: db, bare: tc.name == "pq", saw: func(err error) {
+				if tc.flush && dbpool.ReadOnly(err) {
 					c.Flush()
 				}
 			}}
@@ -124,7 +147,7 @@ func TestFailover(t *testing.T) {
 			stats := c.Stats()
 			t.Logf("the failover took %v, writes failed for %v after it; %d flushes, %d dials, %d of them failed",
 				took.Round(time.Millisecond), failing.Round(time.Millisecond), stats.Flushed, stats.Opened+stats.Failed, stats.Failed)
-			if !flush {
+			if !tc.flush {
 				require.Greater(t, failing, 3*time.Second, "nothing ends the connections to the former primary")
 				return
 			}
