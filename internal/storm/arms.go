@@ -134,7 +134,7 @@ func pendingLimit(c Config) listener.Limits {
 }
 
 // patientLimit is for agents that all wait in line: it knows when the first of them
-// leave, if any do.
+// leave, if any do. 10,000 agents with a patience of 2s never come back without it.
 func patientLimit(c Config) listener.Limits {
 	l := pendingLimit(c)
 	if c.patience() < c.Outage+c.Bound() { // else no agent leaves before its turn

@@ -125,7 +125,13 @@ func TestWeatherIsFelt(t *testing.T) {
 	require.Greater(t, weather("fail", "gate").Attempts, 5.0, "failed logins come back")
 	require.Greater(t, weather("deaf", "window").Attempts, fair.Attempts+0.1)
 	require.Greater(t, weather("hasty", "gate").Attempts, 1.5, "agents leave the queue")
-	crashed := weather("crash", "planned")
+	crash, err := storm.AdversityNamed("crash")
+	require.NoError(t, err)
+	c := incident()
+	c.Agents = 400
+	c = c.Under(crash)
+	crashed := inBubble(t, c, "planned")
+	require.GreaterOrEqual(t, *crashed.T50*c.Bound().Seconds(), c.Oracle(0.5).Seconds()*0.999, "a stream that was lost does not count")
 	require.Greater(t, crashed.Attempts, 1.4)
 	require.Equal(t, 400, crashed.Back)
 	var lost int
@@ -133,4 +139,19 @@ func TestWeatherIsFelt(t *testing.T) {
 		lost = min(lost, bin.Back)
 	}
 	require.Less(t, lost, -150, "half of the agents lose their stream again")
+}
+
+// Agents in worse weather than that of the matrix: what they are is felt as well.
+func TestDeafAndImpatientAgents(t *testing.T) {
+	t.Parallel()
+	c := incident()
+	c.Agents = 200
+	heeded := inBubble(t, c, "pacer")
+	deaf := inBubble(t, c.Under(storm.Adversity{Deaf: 1}), "pacer")
+	require.Greater(t, *deaf.T99, *heeded.T99+0.1, "hints are ignored")
+
+	c.Agents = 60
+	none := inBubble(t, c.Under(storm.Adversity{Patience: c.Service() / 2}), "gate")
+	require.Zero(t, none.Back, "half a lookup is too short")
+	require.Greater(t, none.Attempts, 2.0)
 }
