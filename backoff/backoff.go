@@ -20,6 +20,19 @@ type Backoff struct {
 	// Policy is the schedule and the limits.
 	Policy Policy
 
+	// Schedule is a schedule of one's own: the wait after so many failures in a row,
+	// which are at least 1. It replaces the delays of Policy, whose limits still hold:
+	// what is longer than Max is cut to Max. Zero means at once, but not twice in a
+	// row, and below zero the delay of Policy counts, so that no schedule is a hot
+	// loop. Next calls it once before each wait, without a lock; a panic is passed on to
+	// the caller of Next. Nil means the delays of Policy.
+	//
+	// For an object with a NextBackOff() time.Duration (cenkalti/backoff, opamp-go) it is
+	// func(n int) time.Duration { if n == 1 { x.Reset() }; return x.NextBackOff() }, for
+	// paho's func(attempt int), whose attempt 0 is the first connection, that function
+	// itself. The other way round, nats.go's CustomReconnectDelay takes Policy.Delay.
+	Schedule func(failures int) time.Duration
+
 	// Splay spreads the attempt that follows the loss of a stable connection over
 	// [0,Splay), in place of the schedule: all clients of a server lose it at once.
 	// A sound value is the size of the fleet divided by the logins a second that
@@ -37,8 +50,11 @@ type Backoff struct {
 
 	// Wake ends a scheduled or splayed wait early when a value arrives, for instance
 	// because the network is back. It never ends what the server asked for, a hint or a
-	// window; a value that has to wait in the channel meanwhile is taken later. Nil
-	// means none, and so does a closed channel.
+	// window; a value that has to wait in the channel meanwhile is taken later. What is
+	// in the channel at Up, or when a session ends, is stale and dropped. A wait after one
+	// that was ended early lasts for the first delay of Policy at least, so that values
+	// that never stop are no hot loop. Nil means none, and so does a closed channel.
+	// See RetryNow as well.
 	Wake <-chan struct{}
 
 	// Rand returns draws from [0,1); Next calls it, without a lock. Nil means the
@@ -49,12 +65,14 @@ type Backoff struct {
 	// Nil means none.
 	OnWait func(Event)
 
-	sleeper sleeper // of Next alone
+	sleeper sleeper // of Next alone, but for RetryNow
+	woken   bool    // the last wait was ended early; of Next alone
 
 	mu       sync.Mutex // guards the fields below
 	streak   streak     // since the last stable session
 	attempts int        // begun
-	trying   bool       // Next has returned true and there was no Fail yet
+	trying   bool       // Next has returned true, and neither Fail nor Reset were called yet
+	lost     bool       // Fail was called, and Next has not returned true yet
 	up       time.Time  // when the session began; zero if there is none
 	stable   bool       // what was lost last was a stable session
 	window   time.Duration
@@ -78,9 +96,12 @@ type Event struct {
 // once, unless SplayFirst says otherwise.
 //
 // A wait that could not end before ctx's deadline or before MaxElapsed is not
-// begun. If Fail was not called since the last Next, that counts as Fail(nil).
+// begun: Next may return false while ctx.Err() is still nil, so end the loop with
+// b.Err() and not with ctx.Err(). If Fail was not called since the last Next, that
+// counts as Fail(nil).
 func (b *Backoff) Next(ctx context.Context) bool {
-	e, wake, ok := b.plan(ctx)
+	own, failures := b.ownDelay()
+	e, wake, ok := b.plan(ctx, own, failures)
 	if !ok {
 		return false
 	}
@@ -88,7 +109,7 @@ func (b *Backoff) Next(ctx context.Context) bool {
 		if b.OnWait != nil {
 			b.OnWait(e)
 		}
-		b.sleeper.sleep(ctx, e.Delay, wake)
+		b.wait(ctx, e, wake)
 	}
 	return b.begin(ctx)
 }
@@ -102,17 +123,26 @@ func (b *Backoff) Up() {
 		b.up = time.Now()
 	}
 	b.slot = time.Time{}
+	b.dropWakes()
 }
 
 // Fail says that the attempt failed or that its session was lost, and of what. A
 // session that ended cleanly, err being nil, was lost as well. If err is
 // [Permanent], Next will stop; if it has a [Hint], that is the next wait.
+//
+// One attempt has one loss: the first Fail after a Next counts, later ones until the
+// next Next do not, unless they are Permanent. So the reader and the writer of a
+// connection may both report its end.
 func (b *Backoff) Fail(err error) {
 	hint, _ := Hint(err)
 	permanent := errors.Is(err, ErrPermanent)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failLocked(err, hint)
+	if !b.lost {
+		b.failLocked(err, hint)
+	} else if permanent && b.stop == nil {
+		b.streak.last = unmark(err)
+	}
 	if permanent {
 		b.stopLocked(ending{cause: ErrPermanent})
 	}
@@ -121,8 +151,10 @@ func (b *Backoff) Fail(err error) {
 // SetWindow obeys a server that announced how long its whole fleet needs to come
 // back, such as [Pacer.Window] says: from the next wait on, attempts are made at a
 // random time within w after the loss and then exactly every w, until Up. It
-// holds until it is replaced; zero and less end it. It is at most MaxHint. A wait
-// that is under way is not changed.
+// holds until it is replaced; zero and less end it. It is at most MaxHint. Of a window
+// that is shorter than Policy's Min, as that of a small fleet, the slots that come
+// before the scheduled delay are skipped, or they would be a hot loop while the
+// server is down. A wait that is under way is not changed.
 func (b *Backoff) SetWindow(w time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,14 +164,30 @@ func (b *Backoff) SetWindow(w time.Duration) {
 }
 
 // Reset forgets the failures, the hint and the stop, so that the next attempt is due
-// as the very first one was. It keeps the window. A wait that is under way is not
-// changed, and an attempt that is under way can still fail: without Fail, it does in
-// the next Next.
+// as the very first one was: for the next job, after a planned reload, or to go on
+// after Next has returned false. It keeps the window. A wait that is under way is not
+// changed, see RetryNow; an attempt that is under way has not failed unless Fail is
+// called.
 func (b *Backoff) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.resetLocked()
+}
+
+// RetryNow is Reset that also ends the wait that is under way, whatever it waits for: for
+// a person who presses "retry now", or a machine that has been asleep, so that what
+// its server asked for is long over. It is not for events that reach a whole fleet
+// at once.
+func (b *Backoff) RetryNow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.resetLocked()
+	b.sleeper.end()
+}
+
+func (b *Backoff) resetLocked() {
 	b.attempts, b.streak, b.stop = 0, streak{}, nil
-	b.stable, b.atOnce = false, false
+	b.trying, b.lost, b.stable, b.atOnce = false, false, false, false
 	b.up, b.slot = time.Time{}, time.Time{}
 }
 
@@ -165,30 +213,54 @@ func (b *Backoff) Err() error {
 	return b.stop
 }
 
-// plan decides what is due. It returns what may end the wait early.
-func (b *Backoff) plan(ctx context.Context) (e Event, wake <-chan struct{}, ok bool) {
+// ownDelay asks Schedule, and returns after how many failures. Below zero there is no
+// answer.
+func (b *Backoff) ownDelay() (d time.Duration, failures int) {
+	if b.Schedule == nil {
+		return -1, 0
+	}
+	b.mu.Lock()
+	stopped := b.stop != nil
+	if b.trying && !stopped {
+		b.failLocked(nil, 0)
+	}
+	failures = b.streak.failures
+	b.mu.Unlock()
+	if failures == 0 || stopped {
+		return -1, 0
+	}
+	return min(b.Schedule(failures), b.Policy.most()), failures
+}
+
+// plan decides what is due, where own is what Schedule says after so many failures. It
+// returns what may end the wait early.
+func (b *Backoff) plan(ctx context.Context, own time.Duration, failures int) (e Event, wake <-chan struct{}, ok bool) {
 	u := b.draw()
 	l := limitOf(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.sleeper.ended = false
 	if b.stop != nil {
 		return Event{}, nil, false
 	}
 	if b.trying {
 		b.failLocked(nil, 0)
 	}
-	d, asked := b.dueLocked(u)
-	b.stopLocked(b.streak.ending(l, &b.Policy, d))
+	s := &b.streak
+	if own < 0 || failures != s.failures {
+		own = s.scheduled(&b.Policy, u)
+	}
+	d, asked := b.dueLocked(u, own)
+	b.stopLocked(s.ending(l, &b.Policy, d))
 	if !asked {
 		wake = b.Wake
 	}
-	s := &b.streak
 	return Event{b.attempts + 1, s.failures, s.last, d, s.hint > 0}, wake, b.stop == nil
 }
 
 // dueLocked is the order of what is due: hint, window, splay, schedule. It reports
 // whether the server asked for it.
-func (b *Backoff) dueLocked(u float64) (d time.Duration, asked bool) {
+func (b *Backoff) dueLocked(u float64, scheduled time.Duration) (d time.Duration, asked bool) {
 	first := b.streak.failures == 0
 	switch {
 	case first && (b.attempts > 0 || !b.SplayFirst || b.Splay <= 0):
@@ -200,7 +272,7 @@ func (b *Backoff) dueLocked(u float64) (d time.Duration, asked bool) {
 	case b.Splay > 0 && (first || b.stable):
 		d = portion(b.Splay, u)
 	default:
-		d = b.streak.scheduled(&b.Policy, u)
+		d = scheduled
 	}
 	if d == 0 && b.atOnce {
 		d = b.streak.scheduled(&b.Policy, u) // two sessions in a row that ended as they began
@@ -213,19 +285,51 @@ func (b *Backoff) dueLocked(u float64) (d time.Duration, asked bool) {
 // missed while an attempt ran are skipped, or the phase would be lost.
 func (b *Backoff) slotLocked(u float64) time.Duration {
 	w, now := min(b.window, b.Policy.mostHint()), time.Now()
+	var least time.Duration
+	if w < b.Policy.ceiling(1) && !b.stable {
+		least = b.streak.scheduled(&b.Policy, u) // or the window would be a hot loop
+	}
+	d := w - now.Sub(b.slot)%w
 	if b.slot.IsZero() {
 		from := b.streak.lost
 		if from.IsZero() {
 			from = now // the very first attempt
 		}
-		b.slot = from.Add(portion(w, u))
-		if !b.slot.Before(now) {
-			return b.slot.Sub(now)
+		slot := from.Add(portion(w, u))
+		if d = slot.Sub(now); d < 0 {
+			d = w - (-d)%w
 		}
 	}
-	d := w - now.Sub(b.slot)%w
+	if d < least {
+		d += (least - d) / w * w
+		d += min(w, forever-d)
+	}
 	b.slot = now.Add(d)
 	return d
+}
+
+// wait is the wait of e, which a value from wake may end. After one that was ended
+// early, the first delay of the policy passes before another may be.
+func (b *Backoff) wait(ctx context.Context, e Event, wake <-chan struct{}) {
+	d := e.Delay
+	if b.woken && wake != nil && e.Failures > 1 {
+		held := min(d, b.Policy.ceiling(1))
+		b.sleeper.sleep(ctx, &b.mu, held, nil)
+		d -= held
+	}
+	b.woken = b.sleeper.sleep(ctx, &b.mu, d, wake)
+}
+
+// dropWakes drops what is stale. A closed channel, and one that is filled as quickly as
+// it is emptied, must not keep it.
+func (b *Backoff) dropWakes() {
+	for range cap(b.Wake) + 1 {
+		select {
+		case <-b.Wake:
+		default:
+			return
+		}
+	}
 }
 
 // begin begins the attempt, unless there is to be none since the wait began: a
@@ -238,7 +342,8 @@ func (b *Backoff) begin(ctx context.Context) bool {
 		return false
 	}
 	b.attempts++
-	b.trying, b.up = true, time.Time{} // an Up that came late was of the attempt before
+	b.trying, b.lost = true, false
+	b.up = time.Time{} // an Up that came late was of the attempt before
 	return true
 }
 
@@ -247,8 +352,11 @@ func (b *Backoff) failLocked(err error, hint time.Duration) {
 	if b.stable = b.stableLocked(now); b.stable {
 		b.streak = streak{}
 	}
+	if !b.up.IsZero() {
+		b.dropWakes()
+	}
 	b.streak.add(err, hint, now)
-	b.up, b.trying = time.Time{}, false
+	b.up, b.trying, b.lost = time.Time{}, false, true
 }
 
 // stableLocked reports whether there is a session that has lived StableAfter.

@@ -35,6 +35,15 @@ func fail(t *testing.T, b *backoff.Backoff, err error) time.Duration {
 	return next(t, b)
 }
 
+// failed fails n attempts in a row, of which the last one is not waited for.
+func failed(t *testing.T, b *backoff.Backoff, n int) {
+	t.Helper()
+	for range n - 1 {
+		fail(t, b, errRefused)
+	}
+	b.Fail(errRefused)
+}
+
 // session lives for d and is lost.
 func session(b *backoff.Backoff, d time.Duration) {
 	b.Up()
@@ -163,9 +172,7 @@ func TestFailBeforeTheFirstNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := backoff.Backoff{Policy: exact}
 		require.Equal(t, time.Second, fail(t, &b, errRefused))
-		b.Fail(errRefused)
-		b.Fail(errRefused)
-		require.Equal(t, 3, b.Failures())
+		require.Equal(t, 1, b.Failures())
 	})
 }
 
@@ -299,8 +306,9 @@ func TestReset(t *testing.T) {
 		require.Zero(t, b.Failures())
 		require.NoError(t, b.Err())
 		require.Zero(t, next(t, &b))
-		b.Reset() // beside an attempt, which fails all the same
+		b.Reset() // beside an attempt, which can fail all the same
+		b.Fail(errRefused)
 		require.False(t, b.Next(t.Context()))
-		require.Equal(t, &backoff.Error{Cause: backoff.ErrExhausted}, b.Err())
+		require.Equal(t, &backoff.Error{Last: errRefused, Cause: backoff.ErrExhausted}, b.Err())
 	})
 }

@@ -22,7 +22,7 @@ func TestDuringAWait(t *testing.T) {
 	}{
 		"SetWindow": {func(b *backoff.Backoff) { b.SetWindow(20 * time.Second) }, nil, 10 * time.Second},
 		"Reset":     {(*backoff.Backoff).Reset, nil, time.Second},
-		"Fail":      {func(b *backoff.Backoff) { b.Fail(errBad) }, nil, 8 * time.Second},
+		"Fail":      {func(b *backoff.Backoff) { b.Fail(errBad) }, nil, 8 * time.Second}, // of what is lost already
 		"permanent": {func(b *backoff.Backoff) { b.Fail(backoff.Permanent(errBad)) }, backoff.ErrPermanent, 0},
 		"a late Up": {(*backoff.Backoff).Up, nil, 8 * time.Second},
 		"reading": {func(b *backoff.Backoff) {
@@ -33,9 +33,7 @@ func TestDuringAWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := backoff.Backoff{Policy: exact, StableAfter: time.Second, Rand: always(0.5)}
-				for range 3 {
-					b.Fail(errRefused)
-				}
+				failed(t, &b, 3)
 				time.AfterFunc(time.Second, func() { arm.do(&b) })
 				begun := time.Now()
 				require.Equal(t, arm.stop == nil, b.Next(t.Context()))

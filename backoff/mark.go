@@ -6,6 +6,10 @@ import "time"
 // credentials: [Retry], [Do] and [Backoff.Next] stop with [ErrPermanent], also after a
 // stable session. The mark may be wrapped: the text around it survives, as the
 // mark adds none of its own. Permanent(nil) is nil.
+//
+// The mark stays in the error that Retry returns: if one loop runs within another, a
+// permanent error of the inner one stops the outer one as well. Wrap it with %v instead
+// of %w where that is not wanted.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

@@ -40,6 +40,23 @@ func Do(ctx context.Context, p Policy, op func(context.Context) error) error {
 	return err
 }
 
+// Do calls op until it succeeds, as the function [Do] does, with b's Policy and what b has
+// beside it: OnWait to log a failure and the wait after it, Schedule, Splay and Wake. A
+// Backoff may be used for one job after the other: Do begins with Reset, and Failures
+// within op is the number of attempts before.
+func (b *Backoff) Do(ctx context.Context, op func(context.Context) error) error {
+	b.Reset()
+	for b.Next(ctx) {
+		err := op(ctx)
+		if err == nil {
+			b.Reset()
+			return nil
+		}
+		b.Fail(err)
+	}
+	return b.Err()
+}
+
 // retry is the position of one Retry.
 type retry struct {
 	attempts int
@@ -67,12 +84,18 @@ func (r *retry) again(ctx context.Context, p *Policy, err error) error {
 	if e := r.streak.ending(limitOf(ctx), p, d); e.cause != nil {
 		return r.stop(e)
 	}
-	r.sleeper.sleep(ctx, d, nil)
+	r.sleeper.sleep(ctx, noLock{}, d, nil)
 	if e := endingOf(ctx); e.cause != nil {
 		return r.stop(e)
 	}
 	return nil
 }
+
+// noLock is the lock of what no other goroutine sees.
+type noLock struct{}
+
+func (noLock) Lock()   {}
+func (noLock) Unlock() {}
 
 func (r *retry) stop(e ending) error {
 	return &Error{r.attempts, r.streak.last, e.cause, e.ended}

@@ -21,8 +21,8 @@ func TestDoomedWaitIsNotBegun(t *testing.T) {
 		}{{4*time.Second + 1, true}, {4 * time.Second, false}, {1, false}} {
 			b := backoff.Backoff{Policy: exact}
 			next(t, &b)
-			b.Fail(errDown)
-			b.Fail(errDown)
+			fail(t, &b, errDown)
+			fail(t, &b, errDown)
 			b.Fail(errRefused)
 			ctx, cancel := context.WithTimeout(t.Context(), given.left)
 			begun := time.Now()
@@ -33,7 +33,7 @@ func TestDoomedWaitIsNotBegun(t *testing.T) {
 			}
 			require.Zero(t, time.Since(begun))
 			e := stopped(t, &b, context.DeadlineExceeded)
-			require.Equal(t, &backoff.Error{Attempts: 1, Last: errRefused, Cause: context.DeadlineExceeded}, e)
+			require.Equal(t, &backoff.Error{Attempts: 3, Last: errRefused, Cause: context.DeadlineExceeded}, e)
 			require.NotErrorIs(t, e, errDown, "the last error only")
 		}
 	})

@@ -3,6 +3,7 @@ package backoff
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 )
 
@@ -30,10 +31,12 @@ func (s *streak) add(err error, hint time.Duration, now time.Time) {
 func (s *streak) scheduled(p *Policy, u float64) time.Duration { return p.delay(s.failures, u) }
 
 // hinted is the wait that the hint wants, for a draw u. Hints are whole seconds as a
-// rule, and would make a fleet march in step: 1.35 of the bound.
+// rule, and without jitter a fleet would march in step and need 1.35 times as long. The
+// jitter is that of the hint as it was asked for: a fleet with a small MaxHint is cut
+// to one and the same wait, and needs it most.
 func (s *streak) hinted(p *Policy, u float64) time.Duration {
 	h := min(s.hint, p.mostHint())
-	return h + min(portion(min(h, time.Second), u), forever-h)
+	return h + min(portion(min(s.hint, time.Second), u), forever-h)
 }
 
 // ending is why there is no room for a wait of d and an attempt after it, if
@@ -42,12 +45,11 @@ func (s *streak) ending(l limit, p *Policy, d time.Duration) ending {
 	switch {
 	case l.ending.cause != nil:
 		return l.ending
+	case p.MaxAttempts > 0 && s.failures >= p.MaxAttempts:
+		return ending{cause: ErrExhausted} // whatever the deadline: there is no wait
 	case l.timed && d >= time.Until(l.deadline):
 		return ending{cause: context.DeadlineExceeded}
-	case s.failures == 0:
-		return ending{}
-	case p.MaxAttempts > 0 && s.failures >= p.MaxAttempts,
-		p.MaxElapsed > 0 && d >= p.MaxElapsed-time.Since(s.began):
+	case s.failures > 0 && p.MaxElapsed > 0 && d >= p.MaxElapsed-time.Since(s.began):
 		return ending{cause: ErrExhausted}
 	}
 	return ending{}
@@ -79,30 +81,46 @@ func limitOf(ctx context.Context) limit {
 }
 
 // sleeper is a timer for one goroutine, made when it is needed and used again.
-type sleeper struct{ timer *time.Timer }
+type sleeper struct {
+	timer    *time.Timer
+	sleeping bool
+	ended    bool // by end, before it began or meanwhile
+}
 
-// sleep waits for d, for ctx or for a value from wake. A timer that has fired needs no
+// sleep waits for d, for ctx or for a value from wake, and reports whether it was
+// wake. If others may call end, mu guards the sleeper. A timer that has fired needs no
 // Stop, and a select of two cases is quicker than one of three.
-func (s *sleeper) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+func (s *sleeper) sleep(ctx context.Context, mu sync.Locker, d time.Duration, wake <-chan struct{}) bool {
 	if d <= 0 {
-		return
+		return false
+	}
+	mu.Lock()
+	if s.ended {
+		mu.Unlock()
+		return false
 	}
 	if s.timer == nil {
 		s.timer = time.NewTimer(d)
 	} else {
 		s.timer.Reset(d)
 	}
+	s.sleeping = true
+	mu.Unlock()
+	defer func() {
+		mu.Lock()
+		s.sleeping = false
+		s.timer.Stop()
+		mu.Unlock()
+	}()
 	for wake != nil {
 		select {
 		case <-s.timer.C:
-			return
+			return false
 		case <-ctx.Done():
-			s.timer.Stop()
-			return
+			return false
 		case _, ok := <-wake:
 			if ok {
-				s.timer.Stop()
-				return
+				return true
 			}
 			wake = nil // closed
 		}
@@ -110,6 +128,14 @@ func (s *sleeper) sleep(ctx context.Context, d time.Duration, wake <-chan struct
 	select {
 	case <-s.timer.C:
 	case <-ctx.Done():
-		s.timer.Stop()
+	}
+	return false
+}
+
+// end ends the sleep that is under way, and those to come until ended is false.
+func (s *sleeper) end() {
+	s.ended = true
+	if s.sleeping {
+		s.timer.Reset(0)
 	}
 }
