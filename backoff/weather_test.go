@@ -129,6 +129,10 @@ type sim struct {
 
 // play plays w with a door of that kind for each server.
 func (w weather) play(t *testing.T, door func() admission) forecast {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine: the race detector takes minutes and sees nothing")
+	}
 	var f forecast
 	synctest.Test(t, func(*testing.T) { f = w.run(door) })
 	return f
