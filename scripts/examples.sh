@@ -45,6 +45,10 @@ go run ./examples/storm -agents 60 -capacity 60 -outage 1s -arms gate,planned -j
 	fail "go run ./examples/storm"
 go -C tools run ./stormcheck gate planned <"$tmp/storm.json" || fail "what storm -json writes"
 
+echo "-- storm -adversity -json"
+"$tmp/bin/storm" -agents 60 -capacity 60 -outage 1s -arms gate,planned -adversity hasty -json >"$tmp/foul.json" || fail "storm -adversity"
+go -C tools run ./stormcheck gate planned <"$tmp/foul.json" || fail "what storm -adversity -json writes"
+
 echo "-- storm -svg -csv -html under an adversity, and -explain"
 "$tmp/bin/storm" -agents 20 -capacity 60 -outage 1s -arms planned -adversity hasty -svg "$tmp/storm.svg" -csv "$tmp/storm.csv" -html "$tmp/storm.html" >"$tmp/table" ||
 	fail "storm -adversity -svg -csv -html"

@@ -116,7 +116,10 @@ func (a Adversity) Foul() bool {
 }
 
 // Span is a stretch of time, counted from the moment the server is first up.
-type Span struct{ From, To time.Duration }
+type Span struct {
+	From time.Duration // From is when it begins.
+	To   time.Duration // To is when it ends.
+}
 
 // BadPhase is when the upstream is slow, hangs or fails; the zero Span means never.
 func (c Config) BadPhase() Span {

@@ -1,6 +1,7 @@
 // Command stormcheck reads what `storm -json` wrote and holds it to its
 // documented form: one object and nothing else, every figure present, null only
-// where a share of the agents never came back.
+// where a share of the agents never came back. Under an adversity, the oracle's figures
+// and each arm's t99 against the oracle's have to be there as well.
 //
 // Usage:
 //
@@ -24,7 +25,10 @@ var (
 		"back", "t50", "t99", "t100", "attempts", "attempts_up", "arrivals_up", "timeouts",
 		"wasted", "peak", "db_opened", "db_refused", "goodput",
 	}
-	nullable = []string{"t50", "t99", "t100"}
+	nullable = []string{"t50", "t99", "t100", "t99_over_oracle"}
+
+	topFoul = []string{"oracle_t50", "oracle_t99", "oracle_t100"}
+	armFoul = []string{"t99_over_oracle"}
 )
 
 func main() {
@@ -47,24 +51,34 @@ func check(r io.Reader, arms []string) error {
 	if err := figures(doc, topFigures); err != nil {
 		return err
 	}
+	ofArm := armFigures
+	if name, foul := doc["adversity"]; foul {
+		if _, ok := name.(string); !ok {
+			return fmt.Errorf("adversity is %v, want a name", name)
+		}
+		if err := figures(doc, topFoul); err != nil {
+			return err
+		}
+		ofArm = slices.Concat(armFigures, armFoul)
+	}
 	list, ok := doc["arms"].([]any)
 	if !ok || len(list) != len(arms) {
 		return fmt.Errorf("arms is %v, want %d objects", doc["arms"], len(arms))
 	}
 	for i, name := range arms {
-		if err := checkArm(list[i], name, doc["agents"]); err != nil {
+		if err := checkArm(list[i], name, doc["agents"], ofArm); err != nil {
 			return fmt.Errorf("arm %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
-func checkArm(v any, name string, agents any) error {
+func checkArm(v any, name string, agents any, wanted []string) error {
 	arm, ok := v.(map[string]any)
 	if !ok || arm["arm"] != name {
 		return fmt.Errorf("is %v, want %s", v, name)
 	}
-	if err := figures(arm, armFigures); err != nil {
+	if err := figures(arm, wanted); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if arm["back"] != agents {

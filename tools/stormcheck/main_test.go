@@ -14,14 +14,19 @@ const good = `{"agents":40,"capacity":60,"outage_s":1,"deadline_s":1.5,"bound_s"
 func TestCheck(t *testing.T) {
 	require.NoError(t, check(strings.NewReader(good), []string{"gate"}))
 	for name, c := range map[string]struct{ old, new, want string }{
-		"a missing figure":  {`"peak":1,`, ``, "peak is missing"},
-		"a missing top":     {`"bound_s":0.67,`, ``, "bound_s is missing"},
-		"a null":            {`"goodput":0.9`, `"goodput":null`, "goodput is <nil>"},
-		"an agent missing":  {`"back":40`, `"back":39`, "39 of 40"},
-		"another arm":       {`"arm":"gate"`, `"arm":"naive"`, "want gate"},
-		"a word before":     {`{"agents"`, `done {"agents"`, "no JSON object"},
-		"a word after":      {`]}`, `]} done`, "more than one object"},
-		"arms of no kind":   {`"arms":[`, `"arms":null,"x":[`, "want 1 objects"},
+		"a missing figure":     {`"peak":1,`, ``, "peak is missing"},
+		"a missing top":        {`"bound_s":0.67,`, ``, "bound_s is missing"},
+		"a null":               {`"goodput":0.9`, `"goodput":null`, "goodput is <nil>"},
+		"an agent missing":     {`"back":40`, `"back":39`, "39 of 40"},
+		"another arm":          {`"arm":"gate"`, `"arm":"naive"`, "want gate"},
+		"a word before":        {`{"agents"`, `done {"agents"`, "no JSON object"},
+		"a word after":         {`]}`, `]} done`, "more than one object"},
+		"arms of no kind":      {`"arms":[`, `"arms":null,"x":[`, "want 1 objects"},
+		"no oracle":            {`"agents":40,`, `"agents":40,"adversity":"hang",`, "oracle_t50 is missing"},
+		"an unnamed adversity": {`"agents":40,`, `"agents":40,"adversity":7,`, "adversity is 7"},
+		"an arm without its oracle": {
+			`"agents":40,`, `"agents":40,"adversity":"hang","oracle_t50":1,"oracle_t99":1,"oracle_t100":1,`, "t99_over_oracle is missing",
+		},
 		"a figure in words": {`"agents":40`, `"agents":"40"`, "agents is 40"},
 	} {
 		t.Run(name, func(t *testing.T) {
