@@ -9,7 +9,7 @@ import (
 
 // Admit tells the [Throttled] that accepted c, or the connection inside c, that
 // the client has logged in: its pending place is free. It may be called often,
-// and also after c is closed. c may be a *tls.Conn, or whatever has a method NetConn
+// and also after c is closed. c may be a *tls.Conn, or any type that has a method NetConn
 // or Raw, or embeds a net.Conn: go-proxyproto's and cmux's connections for example.
 //
 // Admit reports whether c came from a Throttled that counts its connections. It
@@ -42,8 +42,8 @@ func (h *held) admit() bool {
 	return true
 }
 
-// ConnState admits a connection that is idle, which means that it has been answered:
-// whatever it asked for, it logs in no more. It is meant for http.Server.ConnState, on
+// ConnState admits a connection that is idle, which means that it has been answered;
+// an answered connection logs in no more. It is meant for http.Server.ConnState, on
 // a port where not only agents log in: each health checker with an idle keep-alive
 // connection would otherwise hold a pending place for PendingTimeout.
 //

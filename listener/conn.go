@@ -126,10 +126,10 @@ func (c *otherConn) RemoteAddr() net.Addr {
 	return addr
 }
 
-// ReadFrom writes what r yields, by the ReadFrom inside if there is one.
+// ReadFrom copies r to the connection, by the ReadFrom inside if there is one.
 func (c *otherConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
-// WriteTo writes to w what is read, by the WriteTo inside if there is one.
+// WriteTo copies the connection to w, by the WriteTo inside if there is one.
 func (c *otherConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
 
 // CloseWrite is that of the connection inside.

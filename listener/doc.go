@@ -1,4 +1,4 @@
-// Package listener is admission control for a net.Listener: a port that is reserved
+// Package listener is admission control and load shedding for a net.Listener: a port that is reserved
 // before it accepts, a private port that no limit applies to, a concurrency limit for
 // logins, and a graceful shutdown at a pace. It is for servers whose clients all
 // reconnect at once (a thundering herd).
@@ -81,8 +81,7 @@
 // If you set MaxPending, admit each client that has logged in: the others hold their
 // places until they are closed, or for PendingTimeout. A wrapper owns the listener it
 // wraps, so close the outermost only. TLS goes on top, tls.NewListener of a Throttled;
-// Admit looks through it, and through what go-proxyproto, cmux and most others make of a
-// connection. A connection may be wrapped: ask it for NetConn, as one asks a tls.Conn,
+// Admit looks through it, and through the wrappers of go-proxyproto, cmux and most others. A connection may be wrapped: ask it for NetConn, as one asks a tls.Conn,
 // before asserting the type *net.TCPConn.
 //
 // # Systems
@@ -94,7 +93,7 @@
 //
 // # When not to use it
 //
-// A server whose clients are people, who do not all come back at once, needs no
+// A server whose clients are people, and do not all come back at once, needs no
 // limit but its own. For limits on requests, rather than connections, use middleware.
 //
 // # Testing

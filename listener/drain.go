@@ -31,7 +31,7 @@ type drain struct {
 
 // Drain lets the connections go to other replicas at a pace that those can bear: it
 // stops accepting and then ends perSecond connections a second, in random order, until
-// none is left. +Inf is all at once. With no more than half of what the others can log
+// none is left. +Inf is all at once. With no more than half of the rate at which the others can log clients
 // in, 10,000 agents moved with one attempt each and were away for 0.1s.
 //
 // To stop accepting it shuts a [Gate], so that the clients of a gate that refuses go to
@@ -42,12 +42,12 @@ type drain struct {
 // A connection is told to end by [Leaving] and by end, which Drain calls in a goroutine
 // for each connection, with the connection that Accept has returned. Let end say so in
 // the protocol's own words and return: a close frame, a message on the stream, or
-// for http.Server what [HTTPEnd] returns. It need not close the connection, but somebody
-// must. With nil Drain closes it. A request that a client has just sent over a connection
+// for http.Server the function that [HTTPEnd] returns. It need not close the connection
+// itself, but the connection must be closed. With nil Drain closes it. A request that a client has just sent over a connection
 // that is closed under it fails, so prefer a protocol's own words.
 //
 // Drain returns nil when no connection is left and all calls of end have returned. It
-// ends early, with an error, and leaves what is open alone:
+// ends early, with an error, and leaves open connections alone:
 //
 //   - [ErrPace] if perSecond is NaN, zero or negative; nothing has been done.
 //   - [ErrDraining] if another Drain is under way, which goes on.
@@ -72,8 +72,8 @@ func (t *Throttled) Drain(ctx context.Context, perSecond float64, end func(net.C
 // Rebalance ends perSecond connections a second, in random order, while more than
 // share() are open, until ctx ends; meanwhile others are accepted. It sheds the excess
 // of a replica to which the clients went while others restarted. Each connection that
-// moves costs a login, so let perSecond be low, and share be what a replica has on
-// average, plus a tenth: connections of replicas at the average move for ever otherwise.
+// moves costs a login, so let perSecond be low, and share be the average of all
+// replicas plus a tenth: connections of replicas at the average move for ever otherwise.
 //
 // share runs on the caller's goroutine, end as in Drain; nil closes. The errors are Drain's, except that the end of ctx closes nothing and its error is context.Cause.
 // Rebalance returns [ErrDraining] when a Drain begins. It panics if share is nil.

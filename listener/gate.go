@@ -12,8 +12,8 @@ import (
 // A Gate is a listener whose address is ours from the beginning and that lets
 // clients in when its owner says so, any number of times.
 //
-// It starts closed. What clients meet at a closed gate depends on how it was made:
-// they are refused ([Reserve]), or they are connected by the kernel and wait
+// It starts closed. A closed gate does one of two things, as it was made:
+// it refuses clients ([Reserve]), or lets the kernel connect them and lets them wait
 // ([Config.Park], [NewGate]).
 //
 // A gate never takes the process's last file descriptor: from its first Accept on it
@@ -47,7 +47,7 @@ var (
 	_ offerer      = (*Gate)(nil)
 )
 
-// State is what a [Gate] does with clients.
+// State says whether a [Gate] lets clients in.
 type State int
 
 // The states of a Gate.
@@ -70,7 +70,7 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", int(s))
 }
 
-// GateStats counts what has happened at a [Gate].
+// GateStats are the counts of a [Gate].
 type GateStats struct {
 	// Accepted is how many connections Accept has returned.
 	Accepted uint64

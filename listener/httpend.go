@@ -24,8 +24,8 @@ const defaultHTTPGrace = time.Second
 //   - A hijacked connection, such as a WebSocket, is closed after grace. Its handler
 //     looks at Leaving to send a close frame before.
 //
-// HTTPEnd wraps srv's Handler, ConnContext and ConnState; it does what [ConnContext]
-// does, and calls what was there. srv serves one Throttled, or several. HTTPEnd panics
+// HTTPEnd wraps srv's Handler, ConnContext and ConnState; it includes [ConnContext],
+// and calls the functions that were set. srv serves one Throttled, or several. HTTPEnd panics
 // if srv is nil.
 func HTTPEnd(srv *http.Server, grace time.Duration) (end func(net.Conn)) {
 	if srv == nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits bound what a [Throttled] lets in; the zero value bounds nothing. A limit
+// Limits bound the connections that a [Throttled] lets in; the zero value bounds nothing. A limit
 // that is zero or negative is off, and +Inf is no rate limit.
 type Limits struct {
 	// MaxPending is how many connections may be accepted and not yet admitted: by
@@ -29,12 +29,12 @@ type Limits struct {
 	// PendingPerSource is how many of the pending places one source may have, see
 	// PerSource. Clients that connect and say nothing (slow loris) would otherwise hold
 	// all of them, for PendingTimeout each: 9 honest requests in 8s, and 708 with two
-	// places for each source. It rejects whatever Overflow says.
+	// places for each source. It rejects with either Overflow.
 	PendingPerSource int
 
 	// Rate is how many new connections are let in per second, on average. A rate
 	// that is too high protects nothing and one that is too low costs time, so
-	// it is for what MaxPending cannot see, such as TLS handshakes.
+	// it is for work that MaxPending cannot see, such as TLS handshakes.
 	Rate float64
 
 	// Burst is how many may come at once after a quiet time. Zero means a tenth of
@@ -66,20 +66,20 @@ type Limits struct {
 	MaxConns int
 
 	// PerSource is how many connections may be open at once from one IPv4 address
-	// or one IPv6 /56, the least that a site is given. It rejects whatever Overflow
-	// says, so that one source never blocks the others. Behind a load balancer all
+	// or one IPv6 /56, the least that a site is given. It rejects with either
+	// Overflow, so that one source never blocks the others. Behind a load balancer all
 	// connections have one source: leave it off, or put a PROXY protocol listener
 	// below. Addresses without an IP are not limited.
 	PerSource int
 
-	// Overflow is what happens to clients beyond MaxPending, Rate and MaxConns.
+	// Overflow decides about clients beyond MaxPending, Rate and MaxConns.
 	// Zero is Wait.
 	Overflow Overflow
 
 	// Reject tells a client in its own protocol that it is not let in, such as with an
 	// HTTP 503. It runs in a goroutine of its own, at most 64 at once, and has 9s
 	// for its reads and writes. The connection is closed when it returns, so that
-	// what it wrote arrives, at the latest after 10s, and is cut by Close. A panic in
+	// its answer arrives, at the latest after 10s, and is cut by Close. A panic in
 	// it ends the process, as in any goroutine. Nil, and beyond the 64, is a reset.
 	Reject func(net.Conn, Reason)
 
@@ -92,10 +92,9 @@ type Limits struct {
 
 	// HalfClose is for protocols whose clients end their sending side and go on to
 	// wait for the answer: to a kernel such a client looks like one that has left.
-	// With any of the limits above it is skipped, and what it has written is lost,
+	// With any of the limits above it is skipped, and the data that it has sent are lost,
 	// unless HalfClose is set: then only clients whose connection is reset are skipped.
-	// It is off because the others, those that have left, are what a livelock is made
-	// of, and HTTP, gRPC, TLS and WebSocket clients do not half-close.
+	// It is off because clients that have left cause the livelock, and HTTP, gRPC, TLS and WebSocket clients do not half-close.
 	HalfClose bool
 
 	// Raw leaves the *net.TCPConn of package net unwrapped under MaxPending alone, for
@@ -123,10 +122,10 @@ type Limits struct {
 	End func(net.Conn)
 }
 
-// Overflow is what happens to clients beyond a limit.
+// Overflow decides about clients beyond a limit.
 type Overflow int
 
-// What happens to clients beyond a limit.
+// The two ways to treat clients beyond a limit.
 const (
 	// Wait lets them wait in the listener's queue. It suits clients that do not
 	// back off.
@@ -178,11 +177,11 @@ func (r Reason) String() string {
 	return fmt.Sprintf("Reason(%d)", int(r))
 }
 
-// MarshalText returns what String does, so that [ThrottleStats] has names and no
+// MarshalText returns the same as String, so that [ThrottleStats] has names and no
 // numbers in JSON. The error is always nil.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote. The error names a text that is no Reason.
+// UnmarshalText reads the text of MarshalText. The error names a text that is no Reason.
 func (r *Reason) UnmarshalText(text []byte) error {
 	for known := range Reason(reasons) {
 		if known.String() == string(text) {

@@ -12,8 +12,8 @@ import (
 //
 // Accept prefers earlier listeners: a connection of the first is never behind one
 // of the second, though it does not interrupt. It returns a connection,
-// net.ErrClosed after Close or, when all listeners have failed for good, what they
-// died of. One that dies leaves the others.
+// net.ErrClosed after Close or, when all listeners have failed for good, their
+// errors. One that dies leaves the others.
 type Merged struct {
 	// OnDead, if not nil, is called when a listener has failed for good, which Accept
 	// tells only when all have: a server that has lost one port goes on with the others,
@@ -50,7 +50,7 @@ type delivery struct {
 
 // Merge returns one listener that accepts from all of ls and owns them: Close
 // closes them. It begins with the first Accept, with a goroutine for each, and
-// then holds at most one connection of each that nobody has accepted yet. A single
+// then holds at most one connection of each that is not accepted yet. A single
 // one is accepted from directly.
 //
 // A limit belongs on the leg that it is for: Merge(private, Throttle(public, limits)).
@@ -202,7 +202,7 @@ func (m *Merged) Addrs() []net.Addr {
 	return addrs
 }
 
-// Err returns what those listeners died of that have failed for good, joined, and
+// Err returns the errors of the listeners that have failed for good, joined, and
 // nil while all live. Close is no death.
 func (m *Merged) Err() error {
 	m.mu.Lock()
@@ -214,8 +214,8 @@ func (m *Merged) Err() error {
 	return errors.Join(errs...)
 }
 
-// Close closes all listeners and ends every Accept. A connection that nobody has
-// accepted is reset, accepted ones live on. A second Close returns nil.
+// Close closes all listeners and ends every Accept. A connection that is not
+// accepted yet is reset, accepted ones live on. A second Close returns nil.
 func (m *Merged) Close() (err error) {
 	m.closing.Do(func() { err = m.close() })
 	return err

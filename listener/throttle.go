@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -55,7 +54,7 @@ var (
 	_ offerer      = (*Throttled)(nil)
 )
 
-// ThrottleStats counts what has happened at a [Throttled]. Admitted, PendingExpired,
+// ThrottleStats are the counts of a [Throttled]. Admitted, PendingExpired,
 // Open and Pending count only connections that were accepted under a limit that needs
 // it: MaxPending, MaxConns, PerSource, PendingPerSource or MaxAge.
 type ThrottleStats struct {
@@ -63,7 +62,7 @@ type ThrottleStats struct {
 	Accepted uint64
 	// Admitted connections gave their pending place back by Admit or one of its kin. If
 	// this stays at 0 while PendingExpired rises, no handler calls Admit, or Admit does
-	// not find the connection in what a listener on top has made of it.
+	// not find the connection inside the wrapper of a listener on top.
 	Admitted uint64
 	// Rejected connections were beyond a limit. Every Reason is a key.
 	Rejected map[Reason]uint64
@@ -99,7 +98,7 @@ type ThrottleStats struct {
 // PerSource, PendingPerSource or MaxAge is set. Then they are wrapped, to learn that
 // they are closed (but see Limits.Raw): *net.TCPConn and *net.UnixConn with all their
 // methods. Connections of other types are always wrapped, and keep ReadFrom, WriteTo,
-// CloseWrite and SyscallConn. NetConn returns what is inside.
+// CloseWrite and SyscallConn. NetConn returns the connection inside.
 //
 // TLS goes on top: tls.NewListener(Throttle(...)). A PROXY protocol listener may be on
 // top, where PerSource and AdmitAddr see the balancer, or below, where they see the
@@ -147,7 +146,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 // Addr returns the address of the listener underneath.
 func (t *Throttled) Addr() net.Addr { return t.l.Addr() }
 
-// Limits returns what was given to Throttle or, last, to SetLimits.
+// Limits returns the limits in force: those of Throttle or of the last SetLimits.
 func (t *Throttled) Limits() Limits {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -156,7 +155,7 @@ func (t *Throttled) Limits() Limits {
 
 // SetLimits replaces the limits, also for an Accept that is waiting. The new ones
 // count connections that were accepted since limits that count them were first
-// set; what is open beyond them stays open. A Rate that replaces another begins with
+// set; connections beyond them stay open. A Rate that replaces another begins with
 // the tokens that are left, so adjusting it often lets in no bursts. It panics as
 // Throttle does.
 func (t *Throttled) SetLimits(lim Limits) {
@@ -213,194 +212,10 @@ func (t *Throttled) sizeAgain(lim Limits) {
 	}
 }
 
-// Accept waits until the limits allow another connection and for a client that is
-// still there.
-func (t *Throttled) Accept() (net.Conn, error) {
-	a, err := t.offer()
-	return a.conn, err
-}
-
-func (t *Throttled) offer() (arrival, error) {
-	t.turn <- struct{}{}
-	defer func() { <-t.turn }()
-	t.setHand(mayHold)
-	defer t.setHand(empty)
-	for t.ready() {
-		a, err := t.next()
-		switch {
-		case errors.Is(err, errDrained):
-			t.setHand(empty)
-			t.awaitOpening(t.l.(*Gate))
-			t.setHand(mayHold)
-		case err != nil:
-			return arrival{}, t.failure(err)
-		case t.enter(&a):
-			return a, nil
-		}
-	}
-	return arrival{}, closedError("accept", t.Addr())
-}
-
-func (t *Throttled) awaitOpening(g *Gate) {
-	select {
-	case <-g.opening():
-	case <-t.closed:
-	}
-}
-
-// A hand is whether the Accept that has the turn may hold a connection that is not
-// counted yet: Drain waits for it.
-type hand bool
-
-const (
-	empty   hand = false
-	mayHold hand = true
-)
-
-func (t *Throttled) setHand(h hand) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.hand = h
-	t.drainChangedLocked()
-}
-
-// takeBack undoes enter, for a connection that was not handed to the caller before
-// the gate underneath was shut.
-func (t *Throttled) takeBack(c net.Conn) (<-chan struct{}, bool) {
-	in := c
-	h, wrapped := c.(holder)
-	if wrapped {
-		in = inside(c)
-	}
-	shut, taken := t.l.(offerer).takeBack(in)
-	if !taken {
-		return shut, false
-	}
-	if wrapped {
-		t.release(h.hold())
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stats.Accepted--
-	return nil, true
-}
-
-// failure is err, or the error of a closed listener. What Drain has closed is not
-// closed for the server yet, which would end with it.
-func (t *Throttled) failure(err error) error {
-	t.mu.Lock()
-	drained := t.drained
-	t.mu.Unlock()
-	if drained {
-		t.setHand(empty)
-		<-t.closed
-	}
-	if stopped(t.closed) {
-		return closedError("accept", t.Addr())
-	}
-	return err
-}
-
 func (t *Throttled) failed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stats.AcceptErrors++
-}
-
-// ready waits, with Overflow Wait, for room for one more connection, so that it is in
-// the kernel's queue that clients wait. With Exempt it leaves that to enter, with one
-// client in hand: an exempt client that is alone in the queue must not wait for room.
-// It reports false after Close.
-func (t *Throttled) ready() bool {
-	if t.Limits().Exempt == nil {
-		t.await(nil, t.leaves())
-	}
-	return !stopped(t.closed)
-}
-
-// await waits for room, for Close, or until shut or drain is closed.
-func (t *Throttled) await(shut, drain <-chan struct{}) {
-	for !stopped(t.closed) && !stopped(shut) && !stopped(drain) {
-		wait, room := t.room()
-		if room {
-			return
-		}
-		t.pause(wait, shut, drain)
-	}
-}
-
-// pause waits for d, for ever if negative, or for what may have changed sooner.
-func (t *Throttled) pause(d time.Duration, shut, drain <-chan struct{}) {
-	var due <-chan time.Time
-	if d >= 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		due = timer.C
-	}
-	select {
-	case <-due:
-	case <-t.freed:
-	case <-shut:
-	case <-drain:
-	case <-t.closed:
-	}
-}
-
-// enter counts a and wraps it if it may enter. It reports false if that was its end.
-func (t *Throttled) enter(a *arrival) bool {
-	exempt := t.exempt(a)
-	for !stopped(t.closed) {
-		lim := t.Limits()
-		t.sizeAgain(lim)
-		switch {
-		case a.withdrawn(t.l):
-			return false
-		case t.abandoned(a.conn, lim):
-			reset(a.conn)
-			return false
-		case !exempt && t.late(a.conn, lim):
-			t.reject(a.conn, OverPatience)
-			return false
-		}
-		in, why := t.charge(*a, exempt)
-		switch {
-		case in != nil:
-			a.conn = in
-			return true
-		case t.rejects(why):
-			t.reject(a.conn, why)
-			return false
-		}
-		t.await(a.shut, nil) // with Exempt, or the limits have become lower
-	}
-	reset(a.conn)
-	return false
-}
-
-func (t *Throttled) exempt(a *arrival) bool {
-	exempt := t.Limits().Exempt
-	return exempt != nil && a.addr != nil && exempt(a.addr)
-}
-
-// abandoned reports whether c's client has left, and counts it.
-func (t *Throttled) abandoned(c net.Conn, lim Limits) bool {
-	if !lim.counts() && !lim.limitsRate() {
-		return false
-	}
-	if !t.peer.closed(c, lim.HalfClose) {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stats.Corpses++
-	return true
-}
-
-// late reports whether c's client has waited for so long that it would leave while
-// it logs in. The head of a queue that is too long is always such a client.
-func (t *Throttled) late(c net.Conn, lim Limits) bool {
-	longest := lim.longestWait()
-	return longest > 0 && t.peer.waited(c) > longest
 }
 
 // Close closes the listener underneath and ends every Accept. Accepted

@@ -84,7 +84,7 @@ func (t *TwoPhase) Open(ctx context.Context) error { return t.Gate.Open(ctx) }
 // Shut closes the public port again; see [Gate.Shut].
 func (t *TwoPhase) Shut() error { return t.Gate.Shut() }
 
-// Err returns what a port has died of, and nil while both live; see [Merged.Err].
+// Err returns the error of a port that has failed, and nil while both live; see [Merged.Err].
 func (t *TwoPhase) Err() error { return t.merged.Err() }
 
 // Close closes both ports and ends every Accept. A second Close returns nil.

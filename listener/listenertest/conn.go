@@ -24,7 +24,7 @@ func pipe(client, server net.Addr) (*conn, *conn) {
 		&conn{in: up, out: down, local: server, remote: client}
 }
 
-// Read returns what the other end has written, io.EOF after it has finished,
+// Read returns the bytes of the other end, io.EOF after it has finished,
 // and syscall.ECONNRESET after a reset.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p)
@@ -44,7 +44,7 @@ func (c *conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// CloseWrite lets the other end read io.EOF once it has read what was written.
+// CloseWrite lets the other end read io.EOF once it has read all bytes.
 func (c *conn) CloseWrite() error {
 	c.out.end(false)
 	return nil
@@ -66,11 +66,11 @@ func (c *conn) SetLinger(sec int) error {
 }
 
 // PeerClosed reports whether the other end has finished writing or is gone,
-// which is what a kernel knows of a connection.
+// as a kernel knows of a connection.
 func (c *conn) PeerClosed() bool { return c.in.over() }
 
-// Waited returns how long ago the server's end came into the queue, which is what
-// a kernel knows of a connection, and 0 for the client's end.
+// Waited returns how long ago the server's end came into the queue, as a kernel
+// knows of a connection, and 0 for the client's end.
 func (c *conn) Waited() time.Duration {
 	if c.queued.IsZero() {
 		return 0
