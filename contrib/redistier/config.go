@@ -12,7 +12,9 @@ import (
 // Config says where a [Tier] is and how long it keeps what. Option is required.
 type Config struct {
 	// Option is how to connect: addresses, credentials, TLS, a cluster or sentinels. Its
-	// InitAddress is required. Client-side caching is switched off.
+	// InitAddress is required. Client-side caching is switched off, and where they are zero
+	// Dialer.Timeout is 1s and ConnWriteTimeout 3s, so that a server that vanished is soon
+	// found again.
 	Option rueidis.ClientOption
 
 	// Prefix begins the name of every key, and is the hash tag in a cluster. Servers that
@@ -53,5 +55,11 @@ func (c Config) resolve() (Config, error) {
 		c.Keep = defaultKeep
 	}
 	c.Option.DisableCache = true
+	if c.Option.Dialer.Timeout == 0 {
+		c.Option.Dialer.Timeout = time.Second
+	}
+	if c.Option.ConnWriteTimeout == 0 {
+		c.Option.ConnWriteTimeout = 3 * time.Second
+	}
 	return c, nil
 }
