@@ -19,7 +19,9 @@ import (
 // as long are not used again. A host that has answered any other request meanwhile is
 // slow and not dead, and loses none. At most once a second that costs new
 // connections, and never those to other hosts. It needs a time-out, of any kind, and
-// a Base that reports its connections to net/http/httptrace.
+// a Base that reports its connections to net/http/httptrace; hosts that Hosts calls
+// other are left out. An HTTP/2 connection with other requests in flight gets one more
+// request, in case it is only slow, and is then left to those.
 //
 //	client := &http.Client{Transport: &transport.Reuse{}}
 type Reuse struct {

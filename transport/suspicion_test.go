@@ -2,11 +2,13 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -396,6 +398,67 @@ func TestNewConnectionRaisesNoSuspicion(t *testing.T) {
 			require.Equal(t, reused, r.Stats().Dropped > 0)
 		}
 	})
+}
+
+// pool is a Base that sends nothing again by itself. Servers answer on new connections
+// only.
+type pool struct{ idle, used []net.Conn }
+
+func (b *pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		defer req.Body.Close()
+	}
+	reused := len(b.idle) > 0
+	var conn net.Conn
+	if reused {
+		conn, b.idle = b.idle[0], b.idle[1:]
+	} else {
+		client, server := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		conn = client
+		b.used = append(b.used, conn)
+	}
+	httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: conn, Reused: reused})
+	if _, err := io.WriteString(conn, req.Method); err != nil {
+		return nil, err
+	}
+	if reused {
+		<-req.Context().Done()
+		return nil, errors.Join(context.Cause(req.Context()), conn.Close())
+	}
+	if req.Body != nil {
+		if body, err := io.ReadAll(req.Body); err != nil || len(body) == 0 {
+			return nil, fmt.Errorf("%q, %w", body, err)
+		}
+	}
+	return &http.Response{StatusCode: 200, ProtoMajor: 1, Body: http.NoBody}, nil
+}
+
+// A Base that does not send a request again is asked to, whatever the request's body is.
+func TestDroppedRequestsAreSentAgain(t *testing.T) {
+	for _, body := range []io.Reader{nil, strings.NewReader("again"), io.MultiReader(strings.NewReader("once"))} {
+		synctest.Test(t, func(t *testing.T) {
+			base := new(pool)
+			defer func() {
+				for _, conn := range base.used {
+					_ = conn.Close()
+				}
+			}()
+			r := &transport.Reuse{Base: base, Timeout: time.Second}
+			for range 8 {
+				require.NoError(t, try(r, "http://fake.test", time.Minute))
+			}
+			base.idle = slices.Clone(base.used)
+			require.Error(t, try(r, "http://fake.test", time.Minute))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://fake.test", body)
+			require.NoError(t, err)
+			resp, err := r.RoundTrip(req)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Len(t, base.used, 9)
+			require.EqualValues(t, 7, r.Stats().Dropped)
+		})
+	}
 }
 
 // reporter is a Base that tells what it likes of its connections.
