@@ -121,6 +121,35 @@ func TestWireCommandsOfAnUnknownKind(t *testing.T) {
 	})
 }
 
+// A prepared statement asks for its answer when it is described, uses it at its first
+// execution, and asks again at each later one.
+func TestWireAsksOnceForEachExecution(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := connect(t, &dbpooltest.Server{Answer: func(string) (*dbpooltest.Result, error) {
+			asked++
+			return &dbpooltest.Result{Columns: []string{"n"}, Rows: [][]any{{asked}}}, nil
+		}})
+		defer c.Close()
+		send(t, c, message('P', "s\x00select n\x00\x00\x00"))
+		send(t, c, message('D', "Ss\x00"))
+		send(t, c, message('S', ""))
+		kinds, _ := readUntil(t, c, 'Z')
+		require.Equal(t, "1tTZ", kinds)
+		for n := range 3 {
+			send(t, c, message('B', "\x00s\x00\x00\x00\x00\x00\x00\x00"))
+			send(t, c, message('E', "\x00\x00\x00\x00\x00"))
+			send(t, c, message('S', ""))
+			kinds, row := readUntil(t, c, 'D')
+			require.Equal(t, "2D", kinds)
+			require.Equal(t, "\x00\x01\x00\x00\x00\x01"+string(rune('1'+n)), row)
+			kinds, _ = readUntil(t, c, 'Z')
+			require.Equal(t, "CZ", kinds)
+		}
+		require.Equal(t, 3, asked)
+	})
+}
+
 // Kill tells clients why, and ends their connections.
 func TestWireKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -156,6 +185,7 @@ func TestWireVanish(t *testing.T) {
 			require.NoError(t, c.SetDeadline(time.Now().Add(time.Hour)))
 			for range 100 {
 				send(t, c, message('Q', "select 1\x00")) // as into a kernel's buffer
+				send(t, c, message('S', ""))
 			}
 			_, err := c.Read(make([]byte, 1))
 			require.ErrorContains(t, err, "timeout")
