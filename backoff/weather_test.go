@@ -122,7 +122,6 @@ type sim struct {
 	conns    []int // of each door
 	turn     int
 	free     []time.Duration // when each worker of the provider is
-	pending  int             // logins at the provider whose client waits
 	forecast forecast
 	left     int
 }

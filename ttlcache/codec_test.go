@@ -18,6 +18,7 @@ type person struct {
 }
 
 type (
+	//lint:ignore U1000 what a codec must not drop unseen
 	hidden   struct{ user string }
 	omitted  struct{ A, B string }
 	inner    struct{ User string }

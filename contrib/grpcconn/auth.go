@@ -137,13 +137,15 @@ func (a *Auth[V]) ask(ctx context.Context, cred string) (v V, err error) {
 
 func bearer(ctx context.Context) string {
 	md, _ := metadata.FromIncomingContext(ctx)
-	for _, value := range md.Get("authorization") {
-		if scheme, token, ok := strings.Cut(value, " "); ok && strings.EqualFold(scheme, "Bearer") {
-			return strings.TrimSpace(token)
-		}
-		break
+	values := md.Get("authorization")
+	if len(values) == 0 {
+		return ""
 	}
-	return ""
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
 }
 
 type verdictKey[V any] struct{}

@@ -49,8 +49,7 @@ func TestProviderIsSlowAndLimited(t *testing.T) {
 		var wg sync.WaitGroup
 		began := time.Now()
 		for i := range 10 {
-			wg.Add(1)
-			go func() { defer wg.Done(); _, _ = p.Load(t.Context(), strconv.Itoa(i)) }()
+			wg.Go(func() { _, _ = p.Load(t.Context(), strconv.Itoa(i)) })
 		}
 		wg.Wait()
 		require.Equal(t, 5*time.Second, time.Since(began))
