@@ -569,7 +569,7 @@ func TestFloodOfDenials(t *testing.T) {
 				cancel()
 			}
 		})
-		require.Less(t, keys, 500)
+		require.LessOrEqual(t, keys, 2*256, "what the outbox holds, as it was first emptied and at the end")
 		require.Positive(t, keys)
 		denied(t, a, "4999")
 		require.Equal(t, 1, p.asks("4999"), "hearing of its own denials forgets none")
