@@ -4,12 +4,17 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
 )
 
 // This file is the length of the kernel's queue: which one the limits ask for, where
 // it is set, and what it is set back to.
 
 const minBacklog = 16
+
+// sizeEvery is how often a queue that another process may have changed is set again,
+// while connections are accepted.
+const sizeEvery = 100 * time.Millisecond
 
 // backlog is the length of the queue that the limits ask for, 0 for the system's.
 func (l Limits) backlog() int {

@@ -95,10 +95,10 @@ func (t *Throttled) expireLocked(now time.Time) {
 func (t *Throttled) charge(a arrival, exempt bool) (net.Conn, Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if exempt {
-		return t.letInLocked(a.conn, nil, false), 0
-	}
 	now := time.Now()
+	if exempt {
+		return t.letInLocked(a.conn, nil, false, now), 0
+	}
 	var from source
 	limited := false
 	if t.lim.limitsSource() {
@@ -119,22 +119,22 @@ func (t *Throttled) charge(a arrival, exempt bool) (net.Conn, Reason) {
 	if limited {
 		s = t.countLocked(from)
 	}
-	return t.letInLocked(a.conn, s, t.lim.counts()), 0
+	return t.letInLocked(a.conn, s, t.lim.counts(), now), 0
 }
 
 // letInLocked returns c as the caller is to have it.
-func (t *Throttled) letInLocked(c net.Conn, s *sourceCount, counted bool) net.Conn {
+func (t *Throttled) letInLocked(c net.Conn, s *sourceCount, counted bool, now time.Time) net.Conn {
 	t.stats.Accepted++
 	_, socket := c.(*net.TCPConn)
 	pendingRaw := counted && socket && t.lim.raw()
 	if (!counted || pendingRaw) && t.raws.add(c) {
 		if pendingRaw {
-			t.pendLocked(&held{t: t, conn: c, counted: true, since: time.Since(t.started)})
+			t.pendLocked(&held{t: t, conn: c, counted: true, since: now.Sub(t.started)})
 		}
 		return c
 	}
 	in, h := t.hold(c)
-	h.conn, h.counted, h.source, h.since = in, counted, s, time.Since(t.started)
+	h.conn, h.counted, h.source, h.since = in, counted, s, now.Sub(t.started)
 	t.wrapLocked(h)
 	if !counted {
 		return in

@@ -139,9 +139,9 @@ func (t *Throttled) pause(d time.Duration, shut, drain <-chan struct{}) {
 // enter counts a and wraps it if it may enter. It reports false if that was its end.
 func (t *Throttled) enter(a *arrival) bool {
 	exempt := t.exempt(a)
+	t.sizeAgain(t.Limits())
 	for !stopped(t.closed) {
 		lim := t.Limits()
-		t.sizeAgain(lim)
 		switch {
 		case a.withdrawn(t.l):
 			return false
@@ -177,6 +177,7 @@ func (t *Throttled) abandoned(c net.Conn, lim Limits) bool {
 	if !lim.counts() && !lim.limitsRate() {
 		return false
 	}
+	t.peer.places = lim.counts()
 	if !t.peer.closed(c, lim.HalfClose) {
 		return false
 	}

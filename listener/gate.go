@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 )
 
 // A Gate is a listener whose address is ours from the beginning and that lets
@@ -38,6 +39,7 @@ type Gate struct {
 	changed chan struct{} // closed and replaced when state changes
 	kept    []net.Conn    // accepted as a parked gate was shut, for the next Open
 	backlog int           // of an open gate, 0 is the system's
+	sized   time.Time     // when Accept has set it again
 	drained bool          // shut by Drain, for which what is in hand still enters
 	stats   GateStats
 }
@@ -373,8 +375,12 @@ func (g *Gate) takeBack(c net.Conn) (<-chan struct{}, bool) {
 func (g *Gate) sizeAgain(l net.Listener) {
 	g.mu.Lock()
 	n := g.backlog
+	due := g.park && n != 0 && time.Since(g.sized) >= sizeEvery
+	if due {
+		g.sized = time.Now()
+	}
 	g.mu.Unlock()
-	if g.park && n != 0 {
+	if due {
 		_ = resize(l, n)
 	}
 }

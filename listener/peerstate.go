@@ -13,6 +13,11 @@ type peerState struct {
 	askClosed func(fd uintptr)
 	askWaited func(fd uintptr)
 
+	asked bool // whether connections end when their clients vanish
+	ends  bool
+
+	places bool // a client that vanishes would keep places
+
 	half bool // question, and answers
 	gone bool
 	time time.Duration
@@ -20,7 +25,12 @@ type peerState struct {
 
 func (p *peerState) init() {
 	p.askClosed = func(fd uintptr) {
-		endVanished(fd, vanishedAfter)
+		if !p.asked { // one connection stands for all of a listener
+			p.asked, p.ends = true, endsVanished(fd)
+		}
+		if p.places && !p.ends {
+			endVanished(fd, vanishedAfter)
+		}
 		p.gone = peerClosed(fd, p.half)
 	}
 	p.askWaited = func(fd uintptr) { p.time = waited(fd) }

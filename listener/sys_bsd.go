@@ -28,4 +28,7 @@ func backlogOf(uintptr) int { return 0 }
 // endVanished has no means here; keep-alives do it.
 func endVanished(uintptr, time.Duration) {}
 
+// endsVanished is true where there is nothing to set.
+func endsVanished(uintptr) bool { return true }
+
 var clientErrorsHere []error

@@ -70,15 +70,18 @@ func backlogOf(fd uintptr) int {
 // tcpUserTimeout is TCP_USER_TIMEOUT, which package syscall has no name of.
 const tcpUserTimeout = 18
 
-// endVanished lets the kernel end a TCP connection that has not been acknowledged
-// for d, keep-alives included, unless the socket has a time of its own. What a
-// listening socket has is inherited by what it accepts; but that of MPTCP, which
-// net.Listen makes, cannot have it.
-func endVanished(fd uintptr, d time.Duration) {
+// endsVanished reports whether a TCP socket has a time after which the kernel ends a
+// connection that is not acknowledged, keep-alives included. What a listening socket
+// has is inherited by the connections that it accepts.
+func endsVanished(fd uintptr) bool {
 	ms, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout)
-	if err == nil && ms == 0 {
-		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(d.Milliseconds()))
-	}
+	return err == nil && ms != 0
+}
+
+// endVanished sets that time. A socket of MPTCP, which net.Listen makes, cannot have it,
+// but its connections can unless their clients speak MPTCP as well.
+func endVanished(fd uintptr, d time.Duration) {
+	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(d.Milliseconds()))
 }
 
 // clientErrorsHere are the errors of accept(2) that only Linux has.

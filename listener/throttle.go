@@ -21,6 +21,7 @@ type Throttled struct {
 	closed  chan struct{}
 	peer    peerState  // of the Accept that has the turn
 	resizer resizer    // of the same
+	sized   time.Time  // when that Accept has set the length of the queue again
 	reserve *fdReserve // nil over a Gate, which has its own
 	asked   asked
 
@@ -207,9 +208,11 @@ func (t *Throttled) resize() {
 // may have changed: a predecessor sets it back when it closes.
 func (t *Throttled) sizeAgain(lim Limits) {
 	n := lim.backlog()
-	if _, ok := t.l.(*Gate); !ok && n != 0 {
-		t.resizer.resize(t.l, n)
+	if _, ok := t.l.(*Gate); ok || n == 0 || time.Since(t.sized) < sizeEvery {
+		return
 	}
+	t.sized = time.Now()
+	t.resizer.resize(t.l, n)
 }
 
 func (t *Throttled) failed() {

@@ -108,6 +108,7 @@ func TestThrottleOverThrottleKeepsMethods(t *testing.T) {
 	client := dial(t, l.Addr())
 	c := accept(t, l)
 	require.Implements(t, (*socket)(nil), c)
+	require.Implements(t, (*interface{ SetNoDelay(bool) error })(nil), c) // and all that TCP has
 	require.Equal(t, 1, below.Stats().Open)
 	require.Equal(t, 1, l.Stats().Open)
 	require.True(t, listener.Admit(c))

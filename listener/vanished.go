@@ -31,7 +31,11 @@ func findsVanished(lc net.ListenConfig) net.ListenConfig {
 		if network[0] != 't' {
 			return nil
 		}
-		return rc.Control(func(fd uintptr) { endVanished(fd, vanishedAfter) })
+		return rc.Control(func(fd uintptr) {
+			if !endsVanished(fd) {
+				endVanished(fd, vanishedAfter)
+			}
+		})
 	}
 	return lc
 }
