@@ -116,8 +116,7 @@ func TestWeatherIsFelt(t *testing.T) {
 	weather := func(name, arm string) storm.Result {
 		a, err := storm.AdversityNamed(name)
 		require.NoError(t, err)
-		c := incident()
-		c.Agents = 400
+		c := halved()
 		return inBubble(t, c.Under(a), arm)
 	}
 	fair := weather("none", "window")
@@ -127,9 +126,7 @@ func TestWeatherIsFelt(t *testing.T) {
 	require.Greater(t, weather("hasty", "gate").Attempts, 1.5, "agents leave the queue")
 	crash, err := storm.AdversityNamed("crash")
 	require.NoError(t, err)
-	c := incident()
-	c.Agents = 400
-	c = c.Under(crash)
+	c := halved().Under(crash)
 	crashed := inBubble(t, c, "planned")
 	require.GreaterOrEqual(t, *crashed.T50*c.Bound().Seconds(), c.Oracle(0.5).Seconds()*0.999, "a stream that was lost does not count")
 	require.Greater(t, crashed.Attempts, 1.4)
