@@ -1,23 +1,32 @@
-// Package backoff decides when to come back: after a failure, after a lost
-// connection, after a server said "not now". A fleet that uses it comes back from
-// an outage without hurting its server, and a server can say when.
+// Package backoff retries and reconnects: exponential backoff with jitter for clients,
+// and admission control with a time to come back (load shedding with Retry-After)
+// for their server. A fleet that uses it comes back from an outage without a
+// thundering herd.
 //
-// A [Policy] is a schedule: a plain value whose zero value is ready, that holds no
-// state, and that any number of goroutines may share. [Retry] and [Do] run a
-// function until it succeeds. [Backoff] is the position of a long-lived client in
-// its Policy. [Pacer] is the server's half.
+// [Retry] and [Do] call a function until it succeeds. [Backoff] is the reconnect loop
+// of a long-lived client. [Policy] is the schedule of both: a plain value whose zero
+// value is ready. [Pacer] is the server's part.
 //
 // # Usage
 //
 // The whole of a reconnect loop:
 //
 //	var b backoff.Backoff // 500ms to 30s, doubling, half of each delay random
-//	for b.Next(ctx) {     // waits what is due; false means stop, see b.Err
+//	for b.Next(ctx) {     // waits until the next attempt is due; false means stop
 //		err := connect(ctx, b.Up) // calls Up once connected, returns when the stream is lost
 //		b.Fail(err)
 //	}
+//	if ctx.Err() != nil {
+//		return nil // an ordinary shutdown
+//	}
+//	return b.Err() // an error that no attempt can cure, or the limits of the policy
 //
-// The whole of the server's half, where p is a Pacer and work is what overloads it:
+// End the loop with b.Err() and not with ctx.Err(): a wait that would not end before the
+// deadline is not begun, and then ctx has not ended yet. Keep the Backoff outside
+// of what is built anew for each session: a new one knows of no failure, and a
+// server that accepts and kills would be asked again at once.
+//
+// The whole of the server's part, where p is a Pacer and work is what overloads it:
 //
 //	slot, err := p.Enter()
 //	if err != nil {
@@ -34,17 +43,16 @@
 //	n      1          2       3    4    5     6      7 and more
 //	delay  0.25–0.5   0.5–1   1–2  2–4  4–8   8–16   15–30
 //
-// Fleets should set Backoff.Splay, or have their server announce a window:
-// of 800 agents that lose a server for 0.3s, more than 300 arrive within the same
-// 0.1s without, and at most 30 with a Splay of 10s. A sound Splay is the number of
-// agents divided by the logins a second that the server can do.
+// Fleets should set Backoff.Splay, or have their server announce a window. Of 800
+// agents that lose a server for 0.3s, more than 300 arrive within the same 0.1s
+// if Splay is off, and at most 30 with a Splay of 10s. A sound Splay is the number
+// of agents divided by the logins a second that the server can do.
 //
 // # What is due
 //
-// What a server says comes before what the client thinks. The wait before an
-// attempt is, in this order: the hint of the last error, the slot of the window
-// that the server announced, the splay if a stable connection was lost, the
-// schedule.
+// What a server says comes before the client's own schedule. The wait before an attempt
+// is, in this order: the hint of the last error, the slot of the window that the
+// server announced, the splay if a stable connection was lost, the schedule.
 //
 // # Expected behaviour of callers
 //
@@ -53,7 +61,7 @@
 // be hammered; a session that lived StableAfter does.
 //
 // A server that watches for silent clients must allow for Policy.Max, or it takes
-// one that waits for one that is gone.
+// a client that waits for one that is gone.
 //
 // # Concurrency
 //
@@ -67,10 +75,9 @@
 //
 // # When not to use it
 //
-// A client that makes many calls a second wants a budget for its retries, hedging or
-// a circuit breaker as well: failsafe-go has them. There is no retry budget and
-// no throttle here on purpose: for an agent with one connection they only delay
-// the return.
+// A client that makes many calls a second needs a retry budget, hedging or a circuit
+// breaker as well: failsafe-go has them. There is no retry budget and no throttle here
+// on purpose: for an agent with one connection they only delay the return.
 //
 // # Compared with
 //

@@ -177,7 +177,7 @@ func ExampleBackoff_SetWindow() {
 	// 8s
 }
 
-// A person who presses "retry now" starts from the beginning.
+// After the loop has ended, Reset lets it begin again.
 func ExampleBackoff_Reset() {
 	bubble(func(ctx context.Context) {
 		b := backoff.Backoff{Policy: backoff.Policy{MaxAttempts: 3}}
@@ -191,6 +191,76 @@ func ExampleBackoff_Reset() {
 	// Output:
 	// backoff: exhausted after 3 attempts: EOF 3
 	// <nil> 0 true
+}
+
+// A person presses "retry now" in the middle of a wait.
+func ExampleBackoff_RetryNow() {
+	bubble(func(ctx context.Context) {
+		var b backoff.Backoff
+		b.Next(ctx)
+		b.Fail(backoff.After(time.Minute, io.EOF))
+		time.AfterFunc(time.Second, b.RetryNow)
+		begun := time.Now()
+		fmt.Println(b.Next(ctx), time.Since(begun))
+	})
+	// Output: true 1s
+}
+
+// A job that is logged: OnWait is the hook, and Failures the number of attempts before.
+func ExampleBackoff_Do() {
+	bubble(func(ctx context.Context) {
+		b := backoff.Backoff{Policy: backoff.Policy{Min: 800 * time.Millisecond, Jitter: -1, MaxAttempts: 4}}
+		b.OnWait = func(e backoff.Event) {
+			fmt.Printf("%v, attempt %d of %d in %v\n", e.Err, e.Attempt, b.Policy.MaxAttempts, e.Delay)
+		}
+		err := b.Do(ctx, func(context.Context) error {
+			if b.Failures() < 2 {
+				return io.EOF
+			}
+			return nil
+		})
+		fmt.Println(err)
+	})
+	// Output:
+	// EOF, attempt 2 of 4 in 800ms
+	// EOF, attempt 3 of 4 in 1.6s
+	// <nil>
+}
+
+// fibonacci is the schedule of another library.
+type fibonacci struct{ before, now time.Duration }
+
+func (f *fibonacci) Reset() { f.before, f.now = 0, time.Second }
+
+func (f *fibonacci) NextBackOff() time.Duration {
+	d := f.now
+	f.before, f.now = f.now, f.before+f.now
+	return d
+}
+
+// A schedule of one's own: the limits of Policy still hold.
+func ExampleBackoff_schedule() {
+	bubble(func(ctx context.Context) {
+		var f fibonacci
+		b := backoff.Backoff{Policy: backoff.Policy{Max: 4 * time.Second}}
+		b.Schedule = func(failures int) time.Duration {
+			if failures == 1 { // of a new run
+				f.Reset()
+			}
+			return f.NextBackOff()
+		}
+		b.OnWait = func(e backoff.Event) { fmt.Println(e.Delay) }
+		for range 6 {
+			b.Next(ctx)
+			b.Fail(io.EOF)
+		}
+	})
+	// Output:
+	// 1s
+	// 1s
+	// 2s
+	// 3s
+	// 4s
 }
 
 // There is no logger: an Event has what a line needs.
@@ -207,7 +277,7 @@ func ExampleEvent() {
 	// Output: attempt 2 in 500ms, failures: 1, EOF
 }
 
-// Two places are taken: whoever comes now gets a slot in time.
+// Two places are taken: a client that comes now gets a slot in time.
 func ExamplePacer() {
 	bubble(func(context.Context) {
 		p := backoff.Pacer{MaxPending: 2, Rate: 10}
@@ -222,6 +292,21 @@ func ExamplePacer() {
 	// backoff: busy, come back in 100ms
 	// backoff: busy, come back in 200ms
 	// backoff: busy, come back in 300ms
+}
+
+// The server's share of the upstream changes with the number of its replicas.
+func ExamplePacer_SetMaxPending() {
+	p := backoff.Pacer{MaxPending: 2}
+	enter := func() {
+		_, err := p.Enter()
+		fmt.Println(err == nil)
+	}
+	enter()
+	p.SetMaxPending(1) // a second replica has started
+	enter()
+	// Output:
+	// true
+	// false
 }
 
 // How long the fleet will need is announced while it is connected.

@@ -70,20 +70,22 @@ type PacerStats struct {
 	Rate       float64 // Rate is the completions a second, as measured while the server was busy; the first guess before that.
 }
 
-// Slot is a place in a [Pacer]. A nil Slot is valid, and its methods do nothing.
+// Slot is a place in a [Pacer]. The methods of a nil Slot do nothing.
 type Slot struct {
 	pacer   *Pacer
 	entered time.Time
 	ended   atomic.Bool
 }
 
-// BusyError is what [Pacer.Enter] turns a client away with. Its RetryAfter is a [Hint].
+// BusyError is the error of [Pacer.Enter] for a client that is turned away. Its RetryAfter
+// is a [Hint].
 type BusyError struct{ after time.Duration }
 
 // Error says when to come back.
 func (e *BusyError) Error() string { return fmt.Sprintf("backoff: busy, come back in %v", e.after) }
 
-// RetryAfter is the time until the slot of this client. It is positive.
+// RetryAfter is the time until the slot of this client. It is positive, and often less than
+// a second: round it up where it becomes whole seconds, or Retry-After is 0.
 func (e *BusyError) RetryAfter() time.Duration { return e.after }
 
 const (
@@ -95,9 +97,12 @@ const (
 	leastRate, mostRate = 1.0 / 3600, 1e9
 )
 
-// Enter takes a place, which Done or Cancel of the Slot gives back. If there is none
-// the error is a [*BusyError] that says when to come back: pass it on, as the header
-// Retry-After for instance. Enter never waits.
+// Enter takes a place, which Done or Cancel of the Slot gives back. If all are taken the
+// error is a [*BusyError] that says when to come back. Pass it on: over HTTP as status
+// 503 with the headers of transport.SetRetryAfter, which rounds up and adds
+// milliseconds; over gRPC as RetryInfo. Enter never waits.
+//
+// Do not ignore the error: slot, _ := p.Enter() compiles and lets all clients in.
 func (p *Pacer) Enter() (*Slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,9 +161,11 @@ func (p *Pacer) SetMaxPending(n int) {
 	p.live, p.most = true, n
 }
 
-// Window returns how long n clients need to come back at the measured rate, or at
-// the first guess before there is a measurement. Announce it to clients while
-// they are connected, for [Backoff.SetWindow].
+// Window returns how long n clients need to come back at the measured rate. Announce it
+// to clients while they are connected, for [Backoff.SetWindow]. While nothing was
+// measured it is n divided by the first guess: set Rate if you announce windows.
+// The rate is measured while the server is busy, see PacerStats; logins that come one
+// by one measure nothing.
 func (p *Pacer) Window(n int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -35,7 +35,8 @@ type Policy struct {
 
 	// MaxElapsed is for how long it may go on after the first failure since the last
 	// success. A wait that would not end before is not begun: the end is
-	// [ErrExhausted]. Zero and less mean no limit.
+	// [ErrExhausted]. Zero and less mean no limit. Make it longer than Splay, windows and
+	// hints, or the loop may end without a second attempt.
 	MaxElapsed time.Duration
 
 	// MaxHint is the most that a server may ask for, be it a hint or a window. Zero

@@ -11,6 +11,9 @@ import (
 // what p says, or what the server asked for in a hint, see [After]. All errors
 // are retried but those marked by [Permanent].
 //
+// A job that is to be logged, or that needs the number of its attempt, uses
+// [Backoff.Do]: it has a hook, and Policy stays a comparable value.
+//
 // If there is no success the error is an [*Error] with the last error of op in it,
 // and the result is the zero T. If ctx is done, op is not called at all. A wait
 // that could not end before ctx's deadline is not begun.
@@ -70,7 +73,7 @@ func (r *retry) again(ctx context.Context, p *Policy, err error) error {
 	r.attempts++
 	hint, _ := Hint(err)
 	var now time.Time
-	if p.MaxElapsed > 0 { // nobody else asks, and a clock is not cheap
+	if p.MaxElapsed > 0 { // the only limit that needs the clock, which is not cheap
 		now = time.Now()
 	}
 	r.streak.add(err, hint, now)

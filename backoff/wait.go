@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// streak is failures in a row. It has no lock, so that Retry's stays on the stack.
+// A streak is failures in a row. It has no lock, so that the one of Retry stays on the
+// stack.
 type streak struct {
 	failures int
 	began    time.Time     // the first
@@ -39,8 +40,8 @@ func (s *streak) hinted(p *Policy, u float64) time.Duration {
 	return h + min(portion(min(s.hint, time.Second), u), forever-h)
 }
 
-// ending is why there is no room for a wait of d and an attempt after it, if
-// there is none.
+// ending returns why there is no room for a wait of d and an attempt after it; its zero
+// value if there is room.
 func (s *streak) ending(l limit, p *Policy, d time.Duration) ending {
 	switch {
 	case l.ending.cause != nil:
@@ -55,7 +56,7 @@ func (s *streak) ending(l limit, p *Policy, d time.Duration) ending {
 	return ending{}
 }
 
-// ending is why there is no further attempt; its zero value is that there is one.
+// An ending is why there is no further attempt; its zero value says that there is one.
 type ending struct {
 	cause error // as in Error
 	ended error // the context's own, if it is done

@@ -9,8 +9,8 @@ import (
 // Policy left no room for another attempt.
 var ErrExhausted = errors.New("backoff: exhausted")
 
-// ErrPermanent is the Cause of an [Error] when a failure was marked by [Permanent],
-// and what such a mark Is.
+// ErrPermanent is the Cause of an [Error] when a failure was marked by [Permanent].
+// Such a failure matches it in [errors.Is].
 var ErrPermanent = errors.New("backoff: permanent failure")
 
 var errStopped = errors.New("backoff: stopped")
