@@ -103,6 +103,25 @@ func TestFollowTellsOfLostMemory(t *testing.T) {
 	w.until(beat)
 }
 
+// A server that comes back with what it had may have lost the last revocations of it.
+func TestRestartRevokesEverything(t *testing.T) {
+	s := redis(t, "--appendonly", "yes", "--appendfsync", "always")
+	tier := s.tier(t, redistier.Config{})
+	w := follow(t, tier)
+	w.until(beat)
+	put(t, tier, "x")
+	s.kill()
+	s.start(t)
+	w.until(all)
+	w.until(beat)
+	require.Eventually(t, func() bool { // its connection is another one
+		_, _, _, err := tier.Get(t.Context(), key)
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
+	text, _ := kept(t, tier)
+	require.Empty(t, text)
+}
+
 // A follower that was away for longer than the log is kept has missed something.
 func TestFollowTellsOfAGap(t *testing.T) {
 	s := redis(t)

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 type server struct {
 	address string
 	port    int
+	dir     string
 	args    []string
 	cmd     *exec.Cmd
 }
@@ -42,7 +43,7 @@ func redis(tb testing.TB, args ...string) *server {
 	require.NoError(tb, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	require.NoError(tb, l.Close())
-	s := &server{address: l.Addr().String(), port: port, args: args}
+	s := &server{address: l.Addr().String(), port: port, dir: tb.TempDir(), args: args}
 	s.start(tb)
 	tb.Cleanup(s.kill)
 	return s
@@ -52,7 +53,7 @@ func (s *server) start(tb testing.TB) {
 	tb.Helper()
 	s.cmd = exec.Command("redis-server", append([]string{
 		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", tb.TempDir(), "--daemonize", "no",
+		"--dir", s.dir, "--daemonize", "no",
 	}, s.args...)...)
 	require.NoError(tb, s.cmd.Start())
 	require.Eventually(tb, func() bool {

@@ -1,6 +1,7 @@
 package redistier_test
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 type path struct {
 	l     net.Listener
 	cut   atomic.Bool
+	delay atomic.Int64 // of each packet
 	conns sync.Map
 	all   sync.WaitGroup
 }
@@ -62,6 +64,7 @@ func (p *path) pass(to, from net.Conn) {
 		if p.cut.Load() {
 			continue
 		}
+		time.Sleep(time.Duration(p.delay.Load()))
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
 		}
@@ -108,4 +111,17 @@ func TestPartition(t *testing.T) {
 	road.cut.Store(false)
 	require.Eventually(t, func() bool { _, known := b.Peek("own"); return !known }, 30*time.Second, time.Millisecond)
 	t.Logf("heard of it after %v", time.Since(began))
+}
+
+// A heartbeat that was on its way for so long says nothing about now.
+func TestHeartbeatThatIsOld(t *testing.T) {
+	s, p := redis(t), &idp{}
+	road := newPath(t, s.address)
+	road.delay.Store(int64(200 * time.Millisecond))
+	far, err := redistier.New(redistier.Config{Option: rueidis.ClientOption{InitAddress: []string{road.l.Addr().String()}}})
+	require.NoError(t, err)
+	t.Cleanup(far.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	require.ErrorIs(t, cache(t, p, far).WaitTier(ctx), context.DeadlineExceeded)
 }

@@ -135,6 +135,8 @@ func TestPutThatIsCarriedOutLate(t *testing.T) {
 	tier := s.tier(t, redistier.Config{})
 	w := follow(t, tier)
 	w.until(beat)
+	put(t, tier, "first") // Redis knows the script from now on
+	require.NoError(t, tier.Revoke(t.Context(), ttlcache.Revocation{Keys: [][32]byte{key}}))
 	_, lease := kept(t, tier)
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
