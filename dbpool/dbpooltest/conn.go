@@ -35,7 +35,11 @@ func (c *conn) query(ctx context.Context, query string) (*Result, error) {
 	s := c.server
 	s.countQuery()
 	end := time.Now().Add(s.QueryTime)
-	if err := work(ctx, s.QueryTime, c); err != nil {
+	err := work(ctx, s.QueryTime, c)
+	if errors.Is(err, errSilent) {
+		err = silence(ctx)
+	}
+	if err != nil {
 		c.lost = true
 		if !errors.Is(err, errKilled) {
 			s.mu.Lock()

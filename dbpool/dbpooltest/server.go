@@ -49,6 +49,7 @@ package dbpooltest
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -285,11 +286,13 @@ func work(ctx context.Context, d time.Duration, c *conn) error {
 	case <-dead:
 		return errKilled
 	case <-silent:
-		return silence(ctx)
+		return errSilent
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+var errSilent = errors.New("dbpooltest: the connection has fallen silent")
 
 // retransmission is how long Linux repeats a packet that is not acknowledged: 15
 // times, by its default of tcp_retries2, which takes 924.6 s or more.

@@ -20,8 +20,16 @@ type session struct {
 	status     byte // of the transaction: I idle, T inside, E failed
 	failed     bool // an extended query failed: skip to Sync
 
-	mu       sync.Mutex // guards canceled
+	mu       sync.Mutex // guards the fields below
 	canceled context.CancelFunc
+	ended    bool // the test is over
+}
+
+func newSession(s *Server, nc net.Conn) *session {
+	return &session{
+		server: s, nc: nc, messages: make(chan message, 16),
+		statements: make(map[string]*statement), portals: make(map[string]*portal),
+	}
 }
 
 // statement is a prepared statement.
@@ -276,6 +284,20 @@ func (w *session) setCancel(cancel context.CancelFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.canceled = cancel
+	if w.ended && cancel != nil {
+		cancel()
+	}
+}
+
+// end ends the session and its query. It is called by others.
+func (w *session) end() {
+	_ = w.nc.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	if w.canceled != nil {
+		w.canceled()
+	}
 }
 
 // cancelQuery is called by other sessions.

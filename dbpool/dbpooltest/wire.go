@@ -26,7 +26,7 @@ func (s *Server) DSN(tb testing.TB) string {
 	if err != nil {
 		tb.Fatalf("dbpooltest: %v", err)
 	}
-	f := &front{server: s, listener: l, conns: make(map[net.Conn]struct{})}
+	f := &front{server: s, listener: l, sessions: make(map[*session]struct{})}
 	f.wg.Go(f.serve)
 	tb.Cleanup(f.close)
 	return fmt.Sprintf("postgres://user:password@%s/postgres?sslmode=disable", l.Addr())
@@ -42,7 +42,7 @@ func (s *Server) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, fmt.Errorf("dbpooltest: dial: %w", err)
 	}
 	client, server := net.Pipe()
-	go s.serve(server)
+	go newSession(s, server).serve()
 	return client, nil
 }
 
@@ -52,9 +52,9 @@ type front struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 
-	mu     sync.Mutex // guards the fields below
-	conns  map[net.Conn]struct{}
-	closed bool
+	mu       sync.Mutex // guards the fields below
+	sessions map[*session]struct{}
+	closed   bool
 }
 
 // serve accepts connections until the listener is closed.
@@ -64,26 +64,29 @@ func (f *front) serve() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err == nil && f.add(nc) {
+		if err != nil {
+			continue
+		}
+		if w := newSession(f.server, nc); f.add(w) {
 			f.wg.Go(func() {
-				f.server.serve(nc)
+				w.serve()
 				f.mu.Lock()
 				defer f.mu.Unlock()
-				delete(f.conns, nc)
+				delete(f.sessions, w)
 			})
 		}
 	}
 }
 
-// add remembers a connection for close, and closes it if it comes too late.
-func (f *front) add(nc net.Conn) bool {
+// add remembers a session for close, and ends it if it comes too late.
+func (f *front) add(w *session) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		_ = nc.Close()
+		w.end()
 		return false
 	}
-	f.conns[nc] = struct{}{}
+	f.sessions[w] = struct{}{}
 	return true
 }
 
@@ -92,8 +95,8 @@ func (f *front) close() {
 	_ = f.listener.Close()
 	f.mu.Lock()
 	f.closed = true
-	for nc := range f.conns {
-		_ = nc.Close()
+	for w := range f.sessions {
+		w.end()
 	}
 	f.mu.Unlock()
 	f.wg.Wait()
@@ -110,14 +113,13 @@ const (
 	gssRequest    = 80877104
 )
 
-// serve is the life of one connection over the wire. It closes nc.
-func (s *Server) serve(nc net.Conn) {
-	w := &session{server: s, nc: nc, messages: make(chan message, 16), statements: make(map[string]*statement), portals: make(map[string]*portal)}
-	in := bufio.NewReader(nc)
+// serve is the life of one connection over the wire. It closes the connection.
+func (w *session) serve() {
+	in := bufio.NewReader(w.nc)
 	gone, cancel := context.WithCancel(context.Background())
 	defer func() {
 		cancel()
-		_ = nc.Close()
+		_ = w.nc.Close()
 		for range w.messages { // until the reader has ended
 		}
 	}()

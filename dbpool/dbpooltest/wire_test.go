@@ -174,24 +174,60 @@ func TestWireKill(t *testing.T) {
 }
 
 func TestWireVanish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv := &dbpooltest.Server{QueryTime: time.Second}
-		idle, busy := connect(t, srv), connect(t, srv)
-		send(t, busy, message('Q', "select 1\x00"))
-		synctest.Wait()
-		srv.Vanish()
-		require.Zero(t, srv.Stats().Open)
-		for _, c := range []net.Conn{idle, busy} {
-			require.NoError(t, c.SetDeadline(time.Now().Add(time.Hour)))
-			for range 100 {
-				send(t, c, message('Q', "select 1\x00")) // as into a kernel's buffer
-				send(t, c, message('S', ""))
-			}
-			_, err := c.Read(make([]byte, 1))
-			require.ErrorContains(t, err, "timeout")
-			require.NoError(t, c.Close())
+	for range 20 { // what a session does next, if there are several things, is random
+		synctest.Test(t, testWireVanish)
+	}
+}
+
+func testWireVanish(t *testing.T) {
+	srv := &dbpooltest.Server{QueryTime: time.Second}
+	idle, busy := connect(t, srv), connect(t, srv)
+	send(t, busy, message('Q', "select 1\x00"))
+	for range 10 {
+		send(t, busy, message('S', "")) // waits for the query
+	}
+	synctest.Wait()
+	srv.Vanish()
+	require.Zero(t, srv.Stats().Open)
+	from := time.Now()
+	synctest.Wait()
+	for _, c := range []net.Conn{idle, busy} {
+		require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
+		for range 100 {
+			send(t, c, message('Q', "select 1\x00")) // as into a kernel's buffer
 		}
-		require.NoError(t, connect(t, srv).Close(), "what is new works")
+		_, err := c.Read(make([]byte, 1))
+		require.ErrorContains(t, err, "timeout")
+		require.NoError(t, c.Close())
+	}
+	require.NoError(t, connect(t, srv).Close(), "what is new works")
+	synctest.Wait()
+	require.Equal(t, 2*time.Minute, time.Since(from))
+}
+
+// A server ends at once with its test, whatever its connections do.
+func TestWireQueryEndsWithTheTest(t *testing.T) {
+	testWireQueryEnds(t, false)
+	testWireQueryEnds(t, true)
+}
+
+func testWireQueryEnds(t *testing.T, vanish bool) {
+	t.Helper()
+	srv := &dbpooltest.Server{QueryTime: time.Hour}
+	t.Run("a test", func(t *testing.T) {
+		u, err := url.Parse(srv.DSN(t))
+		require.NoError(t, err)
+		c, err := net.Dial("tcp", u.Host)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		send(t, c, login)
+		readUntil(t, c, 'Z')
+		send(t, c, message('Q', "select 1\x00"))
+		send(t, c, message('Q', "select 1\x00"))
+		require.Eventually(t, func() bool { return srv.Stats().Queries == 1 }, 10*time.Second, time.Millisecond)
+		if vanish {
+			srv.Vanish()
+		}
 	})
 }
 
