@@ -20,11 +20,11 @@ const (
 )
 
 // needAddr reports whether a limit needs the client's address.
-func (l Limits) needAddr() bool { return l.limitsSource() || l.Exempt != nil }
+func (l *Limits) needAddr() bool { return l.limitsSource() || l.Exempt != nil }
 
 // learn asks for a's address if a limit needs it, and reports false if that may wait.
 func (t *Throttled) learn(a *arrival) bool {
-	if !t.Limits().needAddr() {
+	if !t.inForce.Load().needAddr() {
 		return true
 	}
 	switch a.conn.(type) {

@@ -17,7 +17,7 @@ const minBacklog = 16
 const sizeEvery = 100 * time.Millisecond
 
 // backlog is the length of the queue that the limits ask for, 0 for the system's.
-func (l Limits) backlog() int {
+func (l *Limits) backlog() int {
 	patience := l.Patience
 	if patience == 0 {
 		patience = defaultPatience

@@ -106,7 +106,7 @@ func (t *Throttled) charge(a arrival, exempt bool) (net.Conn, Reason) {
 	}
 	t.expireLocked(now)
 	switch {
-	case limited && t.sources[from].full(t.lim):
+	case limited && t.sources[from].full(&t.lim):
 		return nil, OverSource
 	case t.pendingFullLocked():
 		return nil, OverPending
@@ -221,7 +221,7 @@ type sourceCount struct {
 }
 
 // full reports whether a source has all that it may have; nil has nothing.
-func (s *sourceCount) full(lim Limits) bool {
+func (s *sourceCount) full(lim *Limits) bool {
 	return s != nil && (lim.PerSource > 0 && s.n >= lim.PerSource ||
 		lim.PendingPerSource > 0 && s.pending >= lim.PendingPerSource)
 }

@@ -102,7 +102,7 @@ func (t *Throttled) failure(err error) error {
 // client in hand: an exempt client that is alone in the queue must not wait for room.
 // It reports false after Close.
 func (t *Throttled) ready() bool {
-	if t.Limits().Exempt == nil {
+	if t.inForce.Load().Exempt == nil {
 		t.await(nil, t.leaves())
 	}
 	return !stopped(t.closed)
@@ -139,9 +139,9 @@ func (t *Throttled) pause(d time.Duration, shut, drain <-chan struct{}) {
 // enter counts a and wraps it if it may enter. It reports false if that was its end.
 func (t *Throttled) enter(a *arrival) bool {
 	exempt := t.exempt(a)
-	t.sizeAgain(t.Limits())
+	t.sizeAgain(t.inForce.Load())
 	for !stopped(t.closed) {
-		lim := t.Limits()
+		lim := t.inForce.Load()
 		switch {
 		case a.withdrawn(t.l):
 			return false
@@ -168,12 +168,12 @@ func (t *Throttled) enter(a *arrival) bool {
 }
 
 func (t *Throttled) exempt(a *arrival) bool {
-	exempt := t.Limits().Exempt
+	exempt := t.inForce.Load().Exempt
 	return exempt != nil && a.addr != nil && exempt(a.addr)
 }
 
 // abandoned reports whether c's client has left, and counts it.
-func (t *Throttled) abandoned(c net.Conn, lim Limits) bool {
+func (t *Throttled) abandoned(c net.Conn, lim *Limits) bool {
 	if !lim.counts() && !lim.limitsRate() {
 		return false
 	}
@@ -189,7 +189,7 @@ func (t *Throttled) abandoned(c net.Conn, lim Limits) bool {
 
 // late reports whether c's client has waited for so long that it would leave while
 // it logs in. The head of a queue that is too long is always such a client.
-func (t *Throttled) late(c net.Conn, lim Limits) bool {
+func (t *Throttled) late(c net.Conn, lim *Limits) bool {
 	longest := lim.longestWait()
 	return longest > 0 && t.peer.waited(c) > longest
 }

@@ -208,17 +208,17 @@ func (l Limits) check(caller string) {
 	}
 }
 
-func (l Limits) limitsRate() bool { return l.Rate > 0 && !math.IsInf(l.Rate, 1) }
+func (l *Limits) limitsRate() bool { return l.Rate > 0 && !math.IsInf(l.Rate, 1) }
 
 // counts reports whether connections must tell when they end.
-func (l Limits) counts() bool {
+func (l *Limits) counts() bool {
 	return l.MaxPending > 0 || l.MaxConns > 0 || l.limitsSource() || l.MaxAge > 0
 }
 
-func (l Limits) limitsSource() bool { return l.PerSource > 0 || l.PendingPerSource > 0 }
+func (l *Limits) limitsSource() bool { return l.PerSource > 0 || l.PendingPerSource > 0 }
 
 // raw reports whether sockets are not wrapped, though they are counted.
-func (l Limits) raw() bool {
+func (l *Limits) raw() bool {
 	return l.Raw && l.MaxPending > 0 && l.MaxConns <= 0 && !l.limitsSource() && l.MaxAge <= 0
 }
 
@@ -242,7 +242,7 @@ func (l Limits) limiter(was *rate.Limiter) *rate.Limiter {
 
 // longestWait is how long a client may have been in the queue, 0 for ever. The
 // other half of its patience is for its login.
-func (l Limits) longestWait() time.Duration {
+func (l *Limits) longestWait() time.Duration {
 	if l.Overflow != Wait || l.MaxPending <= 0 && l.MaxConns <= 0 {
 		return 0
 	}
@@ -250,7 +250,7 @@ func (l Limits) longestWait() time.Duration {
 }
 
 // pendingTimeout is 0 for never.
-func (l Limits) pendingTimeout() time.Duration {
+func (l *Limits) pendingTimeout() time.Duration {
 	if l.PendingTimeout == 0 {
 		return defaultPendingTimeout
 	}
@@ -258,7 +258,7 @@ func (l Limits) pendingTimeout() time.Duration {
 }
 
 // ageGrace is 0 for ever.
-func (l Limits) ageGrace() time.Duration {
+func (l *Limits) ageGrace() time.Duration {
 	if l.AgeGrace == 0 {
 		return defaultAgeGrace
 	}

@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,6 +28,8 @@ type Throttled struct {
 
 	sizing sync.Mutex // serialises changes of the queue's length
 	queue  backlog    // guarded by sizing; unused over a Gate, which has its own
+
+	inForce atomic.Pointer[Limits] // lim, without the lock
 
 	mu        sync.Mutex // guards the fields below
 	done      bool
@@ -137,6 +140,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 	if !gate {
 		t.reserve = new(fdReserve)
 	}
+	t.inForce.Store(&lim)
 	t.peer.init()
 	t.resizer.init(l)
 	t.raws.init()
@@ -148,11 +152,7 @@ func Throttle(l net.Listener, lim Limits) *Throttled {
 func (t *Throttled) Addr() net.Addr { return t.l.Addr() }
 
 // Limits returns the limits in force: those of Throttle or of the last SetLimits.
-func (t *Throttled) Limits() Limits {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lim
-}
+func (t *Throttled) Limits() Limits { return *t.inForce.Load() }
 
 // SetLimits replaces the limits, also for an Accept that is waiting. The new ones
 // count connections that were accepted since limits that count them were first
@@ -163,6 +163,7 @@ func (t *Throttled) SetLimits(lim Limits) {
 	lim.check("SetLimits")
 	t.mu.Lock()
 	t.lim, t.rate = lim, lim.limiter(t.rate)
+	t.inForce.Store(&lim)
 	t.ageLocked()
 	t.wakeLocked()
 	t.mu.Unlock()
@@ -196,7 +197,7 @@ func (t *Throttled) count() ThrottleStats {
 func (t *Throttled) resize() {
 	t.sizing.Lock()
 	defer t.sizing.Unlock()
-	n := t.Limits().backlog()
+	n := t.inForce.Load().backlog()
 	if g, ok := t.l.(*Gate); ok {
 		g.setBacklog(n)
 		return
@@ -206,7 +207,7 @@ func (t *Throttled) resize() {
 
 // sizeAgain limits the queue of a socket that another process may have as well, and
 // may have changed: a predecessor sets it back when it closes.
-func (t *Throttled) sizeAgain(lim Limits) {
+func (t *Throttled) sizeAgain(lim *Limits) {
 	n := lim.backlog()
 	if _, ok := t.l.(*Gate); ok || n == 0 || time.Since(t.sized) < sizeEvery {
 		return
