@@ -400,6 +400,45 @@ func TestNewConnectionRaisesNoSuspicion(t *testing.T) {
 	})
 }
 
+// A connection that answers after all is used again.
+func TestAnswerClearsASuspicion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := transporttest.NewPipeServer(t, together(2))
+		r := &transport.Reuse{Base: base(t, srv, 2)}
+		warm(t, r, srv.URL, 2)
+		done := make(chan error)
+		go func() { done <- try(r, srv.URL+"/?n=10&wait=5s", time.Minute) }()
+		synctest.Wait()
+		require.Error(t, try(r, srv.URL+"/?wait=1h", time.Second))
+		require.NoError(t, <-done)
+		require.NoError(t, try(r, srv.URL+"/?n=10&wait=1ms", time.Second))
+		require.Equal(t, 2, srv.Conns())
+		require.Zero(t, r.Stats().Dropped)
+	})
+}
+
+// Hosts that are counted together are not suspected together.
+func TestOtherHostsAreNotSuspected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		report := new(reporter)
+		r := &transport.Reuse{Base: report}
+		for i := range 256 {
+			require.NoError(t, try(r, fmt.Sprintf("http://host%d.test/", i), time.Second))
+		}
+		one, two := new(net.TCPConn), new(net.TCPConn)
+		for _, c := range []struct {
+			conn *net.TCPConn
+			path string
+		}{{one, "one.test/"}, {two, "two.test/"}, {two, "two.test/hang"}} {
+			report.infos = []httptrace.GotConnInfo{{Conn: c.conn, Reused: strings.HasSuffix(c.path, "hang")}}
+			_ = try(r, "http://"+c.path, time.Second)
+		}
+		report.infos[0].Reused = true
+		require.NoError(t, try(r, "http://one.test/", time.Second))
+		require.Zero(t, r.Stats().Dropped)
+	})
+}
+
 // pool is a Base that sends nothing again by itself. Servers answer on new connections
 // only.
 type pool struct{ idle, used []net.Conn }
