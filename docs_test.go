@@ -1,10 +1,12 @@
 package connhygiene_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,4 +115,64 @@ func read(t *testing.T, path string) string {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return strings.ReplaceAll(string(text), "\r\n", "\n")
+}
+
+// The README's rows and the variants of the storm that they are of.
+var variants = map[string]string{"nothing": "naive", "clients only": "client", "the lookup only": "cache", "the server": "gate", "server and clients": "pacer"}
+
+// The README's figures are those of the table in docs/STORM.md, in seconds instead of bounds.
+func TestReadmeFiguresAreOfTheStorm(t *testing.T) {
+	const bound = 800.0 / 60
+	rows := rowsOf(t, "docs/STORM.md", "| arm | back |")
+	for _, row := range rowsOf(t, "README.md", "| changed | agents back |") {
+		for name, arm := range variants {
+			if !strings.HasPrefix(row[0], name+" (") {
+				continue
+			}
+			storm := find(t, rows, "`"+arm+"`")
+			want := storm[1] + " of 800, the rest never"
+			if last, err := strconv.ParseFloat(storm[4], 64); err == nil {
+				want = fmt.Sprintf("all after %.1f s", last*bound)
+			}
+			require.Equal(t, want, row[1], row[0])
+			require.Equal(t, rounded(t, storm[5], 1), row[2], row[0])
+			require.Equal(t, strings.TrimSuffix(rounded(t, storm[8], 1), ".0"), row[3], row[0])
+		}
+	}
+}
+
+// rowsOf returns the cells of the rows of the table that begins so.
+func rowsOf(t *testing.T, page, head string) (rows [][]string) {
+	_, table, ok := strings.Cut(read(t, page), head)
+	require.True(t, ok, page)
+	_, table, _ = strings.Cut(table, "\n") // the rest of the head
+	_, table, _ = strings.Cut(table, "\n") // the line under it
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		cells := strings.Split(strings.Trim(line, "|\n"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	require.NotEmpty(t, rows, page)
+	return rows
+}
+
+func find(t *testing.T, rows [][]string, name string) []string {
+	for _, row := range rows {
+		if row[0] == name {
+			return row
+		}
+	}
+	t.Fatalf("no row %s", name)
+	return nil
+}
+
+func rounded(t *testing.T, figure string, digits int) string {
+	f, err := strconv.ParseFloat(figure, 64)
+	require.NoError(t, err)
+	return strconv.FormatFloat(f, 'f', digits, 64)
 }
