@@ -27,17 +27,27 @@ func TestValuesOfTheDeadAreLetGo(t *testing.T) {
 			return make([]byte, size), nil
 		}, ttlcache.Config[int, []byte]{
 			Key: func(h *ttlcache.Hash, i int) { h.Uint64(uint64(int64(i))) }, TTL: time.Hour, Denied: isBad, DenyTTL: time.Minute,
-			Expires: func([]byte) time.Time { return time.Now().Add(time.Duration(rand.IntN(7200)) * time.Second) },
+			Expires: func(v []byte) time.Time {
+				if v == nil {
+					return time.Time{}
+				}
+				return time.Now().Add(time.Duration(rand.IntN(600)) * time.Second)
+			},
 		})
 		before := heap()
 		for i := range n {
+			if i%10 == 0 { // it ends later than many that come after it
+				require.True(t, c.Put(-n-i-1, nil, time.Now()))
+			}
 			_, _ = c.Get(t.Context(), i+1)
 			_, _ = c.Get(t.Context(), -i-1)
 		}
 		require.Greater(t, heap()-before, uint64(15e6))
 		known := c.Len()
-		time.Sleep(2 * time.Hour)
+		time.Sleep(20 * time.Minute)
 		synctest.Wait()
+		_, ok := c.Peek(-n - 1)
+		require.True(t, ok)
 		require.Less(t, heap(), before+3e6)
 		require.Equal(t, known, c.Len(), "the credentials stay known")
 		require.Zero(t, c.Stats().Denied)
