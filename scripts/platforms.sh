@@ -86,7 +86,7 @@ for target in "${targets[@]}"; do
 	GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 \
 		go test -short -v -vet=off -count=1 -p 1 -timeout 8m ${with:+-exec "$with"} "${packages[@]}" >"$tmp/log" 2>&1 || status=$?
 	row "$target"
-	awk -v target="$target" '/^ *--- SKIP/ {sub(/^ *[^ ]*: /, "", reason); print target ": " reason} {reason = $0}' "$tmp/log" >>"$tmp/reasons"
+	awk -v target="$target" '/^ *--- SKIP/ {print target ": " reason} /_test\.go:[0-9]+: / {reason = $0; sub(/^ *[^ ]*: /, "", reason)}' "$tmp/log" >>"$tmp/reasons"
 	if [ $status -ne 0 ]; then
 		failed_packages | grep -v '^ *=== \|^ *--- \(PASS\|SKIP\)' | head -n 200
 		bad+=" $target"

@@ -35,7 +35,7 @@ func program(ctx context.Context, args ...string) (status int, stdout, stderr st
 }
 
 func TestTable(t *testing.T) {
-	dir := t.TempDir()
+	dir := folder(t)
 	svg, lines := filepath.Join(dir, "storm.svg"), filepath.Join(dir, "storm.csv")
 	status, out, progress := program(t.Context(), append(small, "-svg", svg, "-csv", lines)...)
 	require.Zero(t, status, progress)
@@ -109,7 +109,7 @@ func TestJSONStandsAlone(t *testing.T) {
 
 // The adversity is in each output, and the figures of fair weather stay what they were.
 func TestAdversity(t *testing.T) {
-	dir := t.TempDir()
+	dir := folder(t)
 	svg, page := filepath.Join(dir, "storm.svg"), filepath.Join(dir, "storm.html")
 	foul := append(slices.Clone(small), "-adversity", "crash", "-svg", svg, "-html", page)
 	status, out, progress := program(t.Context(), append(foul, "-json")...)
@@ -258,7 +258,7 @@ func TestInterruptedEndsWithWhatIsKnown(t *testing.T) {
 
 	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
-	svg := filepath.Join(t.TempDir(), "storm.svg")
+	svg := filepath.Join(folder(t), "storm.svg")
 	var stdout bytes.Buffer
 	atOutage := onWrite(func(progress []byte) {
 		if bytes.Contains(progress, []byte("naive    down")) {

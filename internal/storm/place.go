@@ -47,7 +47,7 @@ type loopback struct {
 	dialer net.Dialer
 
 	mu       sync.Mutex // guards the fields below
-	guard    *listener.Gate
+	guard    guard
 	public   string
 	internal string
 }
@@ -56,15 +56,47 @@ func newLoopback(ctx context.Context, address string) (*loopback, error) {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	guard, err := listener.Reserve(ctx, "tcp", address)
+	guard, err := reserve(ctx, address)
 	if err != nil {
 		return nil, &FieldError{"addr", address, addressLimit(err)}
 	}
 	return &loopback{guard: guard, public: guard.Addr().String()}, nil
 }
 
+// A guard keeps a port on which no server listens.
+type guard interface {
+	Addr() net.Addr
+	Close() error
+}
+
+// reserve returns a guard of a free port. Where the system has none (Windows), it finds
+// out that the port is free, and another program may take it.
+func reserve(ctx context.Context, address string) (guard, error) {
+	gate, err := listener.Reserve(ctx, "tcp", address)
+	if err == nil {
+		return gate, nil
+	}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return unguarded{l.Addr()}, l.Close()
+}
+
+type unguarded struct{ addr net.Addr }
+
+func (u unguarded) Addr() net.Addr { return u.addr }
+func (unguarded) Close() error     { return nil }
+
+// wsaEADDRINUSE is what Windows calls EADDRINUSE.
+const wsaEADDRINUSE = syscall.Errno(10048)
+
 func addressLimit(err error) string {
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE) {
 		return "must be a free TCP address, this one is in use"
 	}
 	return fmt.Sprintf("must be a TCP address of this machine: %v", err)
@@ -94,7 +126,7 @@ func (l *loopback) private(ctx context.Context) (net.Listener, error) {
 func (l *loopback) vacate(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	guard, err := listener.Reserve(ctx, "tcp", l.public)
+	guard, err := reserve(ctx, l.public)
 	if err != nil {
 		return err
 	}
