@@ -148,10 +148,10 @@ func TestWhatIsNoVerdict(t *testing.T) {
 }
 
 func TestALongAnswerIsCut(t *testing.T) {
-	sent := 0
+	sent := int64(0) // 2 GiB are no int of 32 bits
 	_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		for chunk := strings.Repeat(" ", 32<<10); sent < 2<<30; sent += len(chunk) {
+		for chunk := strings.Repeat(" ", 32<<10); sent < 2<<30; sent += int64(len(chunk)) {
 			if _, err := io.WriteString(w, chunk); err != nil {
 				return
 			}
@@ -159,7 +159,7 @@ func TestALongAnswerIsCut(t *testing.T) {
 	}, authhttp.Provider{}, "secret-token")
 	requireNoVerdict(t, err)
 	require.ErrorContains(t, err, "longer than 65536 bytes")
-	require.Less(t, sent, 64<<20, "2 GB were read")
+	require.Less(t, sent, int64(64<<20), "2 GB were read")
 
 	long := `{"active":true` + strings.Repeat(" ", 1000) + `}`
 	_, err = ask(t, says(long), authhttp.Provider{MaxBytes: int64(len(long)) - 1}, "t")
