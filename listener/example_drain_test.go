@@ -46,12 +46,18 @@ func ExampleThrottled_Rebalance() {
 		_, _ = inner.Dial(context.Background())
 		_, _ = l.Accept()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	average := func() int { return 3 }
-	err := l.Rebalance(ctx, 1000, average, nil) // one in several seconds in real life
+	end := func(c net.Conn) {
+		_ = c.Close()
+		if l.Stats().Open <= average() {
+			cancel() // a server goes on until its own end
+		}
+	}
+	err := l.Rebalance(ctx, 1000, average, end) // one in several seconds in real life
 	fmt.Println(l.Stats().Open, err)
-	// Output: 3 context deadline exceeded
+	// Output: 3 context canceled
 }
 
 // What a balancer's health check asks for.
