@@ -64,7 +64,7 @@ func (p *path) pass(to, from net.Conn) {
 		if p.cut.Load() {
 			continue
 		}
-		time.Sleep(time.Duration(p.delay.Load()))
+		<-time.After(time.Duration(p.delay.Load()))
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
 		}

@@ -63,11 +63,6 @@ func serveScale(ctx context.Context) error {
 			<-r.Context().Done()
 		}
 	})
-	private := http.NewServeMux()
-	private.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, streams.Load(), logins.Load())
-	})
-	private.HandleFunc("GET /free", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
 	gate, err := listener.Reserve(ctx, "tcp", os.Getenv("PUBLIC"))
 	if err != nil {
 		return err
@@ -84,13 +79,23 @@ func serveScale(ctx context.Context) error {
 	if err := gate.Open(ctx); err != nil {
 		return err
 	}
-	go func() { failed <- http.Serve(l, private) }()
+	go func() { failed <- http.Serve(l, scalePrivate(&streams, &logins)) }()
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// scalePrivate is what the measurement asks a server for.
+func scalePrivate(streams, logins *atomic.Int64) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, streams.Load(), logins.Load())
+	})
+	mux.HandleFunc("GET /free", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
+	return mux
 }
 
 // scaleAgents is a process of agents that are as small as they can be.
