@@ -10,12 +10,10 @@ import (
 	"strings"
 )
 
-// tokenFile is where Kubernetes puts the token of a pod's service account.
-const tokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-
 // readyEndpoints returns how many pods of a Service are ready, by its EndpointSlices: what
 // redistier's Replicas says without a Redis. The client trusts the cluster's authority, and
-// api is https://kubernetes.default.svc. The token is read each time, since it changes.
+// api is https://kubernetes.default.svc. The token of the pod's service account, which is in
+// /var/run/secrets/kubernetes.io/serviceaccount/token, is read each time, since it changes.
 func readyEndpoints(ctx context.Context, client *http.Client, api, namespace, service, tokenFile string) (int, error) {
 	token, err := os.ReadFile(tokenFile)
 	if err != nil {

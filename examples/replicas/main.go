@@ -106,7 +106,7 @@ func chosen(names string) ([]arm, error) {
 		return arms, nil
 	}
 	var some []arm
-	for _, name := range strings.Split(names, ",") {
+	for name := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(arms, func(a arm) bool { return a.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("-arms: there is no %q; there are %s", name, strings.Join(armNames(), ", "))
