@@ -10,9 +10,8 @@ import (
 )
 
 // Backoff is the reconnect loop of one long-lived client, or one retried job after the
-// other: it knows what failed, what the server asked for, and when the next attempt is
-// due. Its zero value is ready. It must not be copied, and its fields must not change
-// once it is in use. Keep it outside of what is built anew for each session.
+// other: it knows the failures, the server's last hint, and the time of the next attempt. Its zero value is ready. It must not be copied, and its fields must not change
+// once it is in use. Keep it outside of the objects that are built anew for each session.
 //
 // Next belongs to one goroutine. All other methods may be called beside it: an
 // announcement arrives on the goroutine that reads the stream.
@@ -22,7 +21,7 @@ type Backoff struct {
 
 	// Schedule is a schedule of one's own: the wait after so many failures in a row,
 	// which are at least 1. It replaces the delays of Policy, whose limits still hold:
-	// what is longer than Max is cut to Max. Zero means at once, but not twice in a
+	// a longer wait than Max is cut to Max. Zero means at once, but not twice in a
 	// row, and below zero the delay of Policy counts, so that no schedule is a hot
 	// loop. Next calls it once before each wait, without a lock; a panic is passed on to
 	// the caller of Next. Nil means the delays of Policy.
@@ -49,8 +48,8 @@ type Backoff struct {
 	StableAfter time.Duration
 
 	// Wake ends a scheduled or splayed wait early when a value arrives, for instance
-	// because the network is back. It never ends what the server asked for, a hint or a
-	// window; a value that has to wait in the channel meanwhile is taken later. What is
+	// because the network is back. It never ends a wait that the server asked for, a hint or a
+	// window; a value that has to wait in the channel meanwhile is taken later. A value
 	// in the channel at Up, or when a session ends, is stale and dropped. A wait after one
 	// that was ended early lasts for the first delay of Policy at least, so that values
 	// that never stop are no hot loop. Nil means none, and so does a closed channel.
@@ -127,7 +126,7 @@ func (b *Backoff) Up() {
 	b.dropWakes()
 }
 
-// Fail says that the attempt failed or that its session was lost, and of what. A
+// Fail says that the attempt failed or that its session was lost, and why. A
 // session that ended cleanly, err being nil, was lost as well. If err is
 // [Permanent], Next will stop; if it has a [Hint], that is the next wait.
 //
@@ -175,9 +174,9 @@ func (b *Backoff) Reset() {
 	b.resetLocked()
 }
 
-// RetryNow is Reset that also ends the wait that is under way, whatever it waits for: for
-// a person who presses "retry now", or a machine that has been asleep, so that what
-// its server asked for is long over. It is not for events that reach a whole fleet
+// RetryNow is Reset that also ends the wait that is under way, of any kind: for a
+// button "retry now", or for a machine that has been asleep, so that the wait that its
+// server asked for is long over. It is not for events that reach a whole fleet
 // at once.
 func (b *Backoff) RetryNow() {
 	b.mu.Lock()

@@ -23,10 +23,10 @@
 //
 // End the loop with b.Err() and not with ctx.Err(): a wait that would not end before the
 // deadline is not begun, and then ctx has not ended yet. Keep the Backoff outside
-// of what is built anew for each session: a new one knows of no failure, and a
+// of the objects that are built anew for each session: a new one knows of no failure, and a
 // server that accepts and kills would be asked again at once.
 //
-// The whole of the server's part, where p is a Pacer and work is what overloads it:
+// The whole of the server's part, where p is a Pacer and work is the costly operation:
 //
 //	slot, err := p.Enter()
 //	if err != nil {
@@ -48,9 +48,9 @@
 // if Splay is off, and at most 30 with a Splay of 10s. A sound Splay is the number
 // of agents divided by the logins a second that the server can do.
 //
-// # What is due
+// # Order of waits
 //
-// What a server says comes before the client's own schedule. The wait before an attempt
+// The server's word comes before the client's own schedule. The wait before an attempt
 // is, in this order: the hint of the last error, the slot of the window that the
 // server announced, the splay if a stable connection was lost, the schedule.
 //
@@ -83,6 +83,6 @@
 //
 // Unlike cenkalti/backoff, avast/retry-go and sethvargo/go-retry this package
 // jitters below its maximum and not around it, resets after a stable session
-// and not on connect, caps what a server may ask for, and allocates nothing while
+// and not on connect, caps the wait that a server may ask for, and allocates nothing while
 // a client loops. The figures are in docs/BENCHMARKS.md.
 package backoff

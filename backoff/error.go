@@ -15,7 +15,7 @@ var ErrPermanent = errors.New("backoff: permanent failure")
 
 var errStopped = errors.New("backoff: stopped")
 
-// Error says why there is no further attempt, and what the last one failed of.
+// Error says why there is no further attempt, and the error of the last one.
 // [errors.Is] and [errors.As] find both.
 type Error struct {
 	// Attempts is how many attempts were begun: calls of the function, or results

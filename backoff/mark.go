@@ -17,7 +17,7 @@ func Permanent(err error) error {
 	return &permanentError{err}
 }
 
-// After marks err with what its server asked for: come back in d. The next wait is d,
+// After marks err with the wait that its server asked for: come back in d. The next wait is d,
 // at most Policy.MaxHint, plus up to a second of jitter. If d is zero or negative
 // there is no hint and the result is err; a huge d is kept as it is, since MaxHint
 // caps it. After(d, nil) is nil.
@@ -28,7 +28,7 @@ func After(d time.Duration, err error) error {
 	return &hintedError{err, d}
 }
 
-// Hint returns what a server asked for: the first positive RetryAfter in err's tree,
+// Hint returns the wait that a server asked for: the first positive RetryAfter in err's tree,
 // which has the order of [errors.As]. It is asked of every error with a method
 // RetryAfter() time.Duration, as those made by [After] and [*BusyError] have. Hint
 // reports whether there is one; zero and less ask for nothing.

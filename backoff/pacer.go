@@ -11,7 +11,7 @@ import (
 // Pacer is a load shedder for servers, the admission control that goes with
 // [Backoff]: it bounds how many logins are under way at once, and tells each client
 // that it turns away when to come back. The slots follow each other at the rate at
-// which the server completes what it began, which is measured, so that the fleet is
+// which the server completes logins, which is measured, so that the fleet is
 // back as soon as the server can do it. A fleet that needs 25s makes 2.4 attempts a
 // client for that, one that needs 1000s about 5.5.
 //
@@ -27,15 +27,15 @@ import (
 // It remembers no client, so that it works the same behind several replicas.
 type Pacer struct {
 	// MaxPending is how many may be entered and unfinished at once. It should be at
-	// least twice what the server works on in parallel, or the rate is measured too
+	// least twice the logins that the server works on in parallel, or the rate is measured too
 	// low, at worst by half; and no more than it finishes before its clients lose
 	// patience. Zero means 256, and less for a slow server, see Patience; below zero
 	// there is no limit, and no client is turned away.
 	MaxPending int
 
 	// Patience is how long clients wait for the answer to a login. MaxPending is at most
-	// the measured rate times Patience, or what is under way would be of clients
-	// that have left; it is not made smaller than four times what was under way
+	// the measured rate times Patience, or the logins under way would be those of clients
+	// that have left; it is not made smaller than four times the logins under way
 	// when the quickest login was done. Zero means 2s if MaxPending is zero as well, and
 	// trusts MaxPending if that is set; below zero Patience is off.
 	Patience time.Duration
@@ -60,7 +60,7 @@ type Pacer struct {
 	meter meter
 }
 
-// PacerStats is what a [Pacer] has counted.
+// PacerStats are the counts of a [Pacer].
 type PacerStats struct {
 	Entered    uint64  // Entered counts calls of Enter that got a place.
 	Finished   uint64  // Finished counts slots that were Done.
@@ -153,7 +153,7 @@ func (s *Slot) end(done bool) {
 
 // SetMaxPending replaces MaxPending from now on, with the same meaning of zero and
 // less. It may be called at any time: for a server whose share changes because
-// replicas come and go. What is under way stays.
+// replicas come and go. Logins under way stay.
 func (p *Pacer) SetMaxPending(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +172,7 @@ func (p *Pacer) Window(n int) time.Duration {
 	return seconds(float64(max(n, 0)) / p.rateLocked())
 }
 
-// Stats returns what was counted until now.
+// Stats returns the counts until now.
 func (p *Pacer) Stats() PacerStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

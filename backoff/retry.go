@@ -8,7 +8,7 @@ import (
 )
 
 // Retry calls op until it succeeds and returns its result. Between two calls it waits
-// what p says, or what the server asked for in a hint, see [After]. All errors
+// for the delay of p, or for the hint of the server, see [After]. All errors
 // are retried but those marked by [Permanent].
 //
 // A job that is to be logged, or that needs the number of its attempt, uses
@@ -43,8 +43,8 @@ func Do(ctx context.Context, p Policy, op func(context.Context) error) error {
 	return err
 }
 
-// Do calls op until it succeeds, as the function [Do] does, with b's Policy and what b has
-// beside it: OnWait to log a failure and the wait after it, Schedule, Splay and Wake. A
+// Do calls op until it succeeds, as the function [Do] does, with b's Policy and its other
+// fields: OnWait to log a failure and the wait after it, Schedule, Splay and Wake. A
 // Backoff may be used for one job after the other: Do begins with Reset, and Failures
 // within op is the number of attempts before.
 func (b *Backoff) Do(ctx context.Context, op func(context.Context) error) error {
