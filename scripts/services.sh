@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests the nested modules against the real services: PostgreSQL, MariaDB, PgBouncer,
-# nginx, HAProxy, curl (scripts/install.sh installs them), and in network namespaces. A service that is missing
+# nginx, HAProxy, Redis, curl (scripts/install.sh installs them), and in network namespaces. A service that is missing
 # skips its tests when a person runs them; here a skip is a failure.
 . "$(dirname "$0")/lib.sh"
 
