@@ -31,8 +31,11 @@ type drain struct {
 
 // Drain lets the connections go to other replicas at a pace that those can bear: it
 // stops accepting and then ends perSecond connections a second, in random order, until
-// none is left. +Inf is all at once. With no more than half of the rate at which the others can log clients
-// in, 10,000 agents moved with one attempt each and were away for 0.1s.
+// none is left. +Inf is all at once. With no more than half of the rate at which the
+// others can log clients in, 10,000 agents moved with one attempt each and were away for
+// 0.1s. Handlers of streams and of hijacked connections learn of it from [Leaving], but
+// only if a limit that counts is set, such as a MaxConns beyond reach: without one Drain
+// waits for them until ctx ends, unless end ends them or is nil.
 //
 // To stop accepting it shuts a [Gate], so that the clients of a gate that refuses go to
 // another replica, and a health check can read it from State; and it closes any other

@@ -9,10 +9,13 @@ import (
 
 // Leaving returns a channel that is closed when the connection that [ConnContext] has
 // put into ctx is to end, by Drain, by Rebalance or at Limits.MaxAge, or has been closed.
+// It is nil, which is never closed, for a socket under no limit that counts connections
+// (see [Throttle]): with handlers of streams set one, such as a MaxConns beyond reach, or
+// Drain waits for them until its ctx ends.
+//
 // The handler of a stream or of a hijacked connection then says its last word and
-// returns; a goroutine that waits for it ends with the connection. Without such
-// a connection, or if it is not wrapped (see [Throttle]), the channel is nil, which is
-// never closed. Leaving(ConnContext(ctx, c)) is the channel of c.
+// returns; a goroutine that waits for it ends with the connection. The channel is also
+// nil without such a connection. Leaving(ConnContext(ctx, c)) is the channel of c.
 func Leaving(ctx context.Context) <-chan struct{} {
 	c, ok := ctx.Value(contextKey{}).(net.Conn)
 	if !ok {
