@@ -23,14 +23,14 @@ import (
 // The fields are not to be changed once an interceptor is in use. Interceptors may be
 // called by any number of goroutines.
 type Auth[V any] struct {
-	// Cache answers who holds a credential. Nil panics in Unary and Stream.
+	// Cache returns the verdict on a credential. Nil panics in Unary and Stream.
 	Cache *ttlcache.Cache[string, V]
 	// Denied reports whether an error of Cache is a denial: the function of
 	// ttlcache.Config.Denied. Nil: no error is, and a client with a bad credential is told
 	// to come back.
 	Denied func(error) bool
 	// Credential returns the credential of a call, "" if there is none, which is answered
-	// Unauthenticated and asked of nobody. Nil takes the first value of the metadata
+	// Unauthenticated without asking the cache. Nil takes the first value of the metadata
 	// authorization, which must have the scheme Bearer.
 	Credential func(ctx context.Context) string
 	// Skip reports whether the method, such as "/grpc.health.v1.Health/Check", needs no
@@ -150,7 +150,7 @@ func bearer(ctx context.Context) string {
 
 type verdictKey[V any] struct{}
 
-// Verdict returns what the cache of an [Auth] of the same type has said of the call's
+// Verdict returns the verdict of the cache of an [Auth] of the same type on the call's
 // credential. It reports false outside of a call that has logged in.
 func Verdict[V any](ctx context.Context) (V, bool) {
 	v, ok := ctx.Value(verdictKey[V]{}).(V)

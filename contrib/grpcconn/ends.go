@@ -57,7 +57,7 @@ func (e *Ends) grace() time.Duration {
 	return max(e.Grace, 0)
 }
 
-// Creds returns credentials that do what inner does and see the connections, for
+// Creds returns credentials that work as inner does and see the connections, for
 // grpc.Creds. Nil is insecure.NewCredentials, for a server without transport security.
 func (e *Ends) Creds(inner credentials.TransportCredentials) credentials.TransportCredentials {
 	if inner == nil {
@@ -138,7 +138,7 @@ func (e *Ends) of(ctx context.Context) *conn {
 	return e.peers[key]
 }
 
-// End ends the connection c, which is what Accept of the server's listener has returned.
+// End ends c, a connection that Accept of the server's listener has returned.
 // It returns when GOAWAY is written or c is closed; twice Grace at most.
 func (e *Ends) End(c net.Conn) {
 	e.mu.Lock()
@@ -167,7 +167,7 @@ func (e *Ends) Unary() grpc.UnaryServerInterceptor {
 }
 
 // Stream returns the interceptor that ends the streams of a connection that is to end.
-// Let it be the first, so that it sees what the others make of a stream's end.
+// Let it be the first, so that it sees the error that the others return at a stream's end.
 func (e *Ends) Stream() grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		c := e.of(ss.Context())

@@ -23,7 +23,7 @@ import (
 //     come back, and Canceled if it is the caller that has left.
 //
 // The text and the code of err stay here, also if err is a status, which is that of the
-// service behind: clients that have not logged in read what is returned.
+// service behind: clients that have not logged in read the returned status.
 func ToStatus(err error, denied func(error) bool) error {
 	if err == nil {
 		return nil
@@ -50,7 +50,7 @@ func unavailable(text string, after time.Duration) error {
 }
 
 // FromStatus marks the error of a call for package backoff, and is the other half of
-// [ToStatus]: a RetryInfo in its details is what [backoff.Hint] finds, and Unauthenticated
+// [ToStatus]: [backoff.Hint] finds a RetryInfo in its details, and Unauthenticated
 // or PermissionDenied without one is [backoff.Permanent]. Other errors, and nil, are
 // returned as they are. The status stays: status.Code and status.FromError find it.
 func FromStatus(err error) error {

@@ -9,7 +9,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Config says where a [Tier] is and how long it keeps what. Option is required.
+// Config says where a [Tier] is, and how long it keeps leases and revocations. Option is
+// required.
 type Config struct {
 	// Option is how to connect: addresses, credentials, TLS, a cluster or sentinels. Its
 	// InitAddress is required. Client-side caching is switched off, and where they are zero

@@ -17,10 +17,10 @@
 //	defer cache.Close()
 //
 // [New] does not dial: a server starts and runs without Redis, as one that has no tier.
-// [Tier.Check] says at once what is wrong with the connection, for those who want to know
-// before they start.
+// [Tier.Check] connects at once and reports a fault. Call it to know of faults before the
+// server starts.
 //
-// # What is in Redis
+// # Keys in Redis
 //
 // All keys have one hash tag, the prefix, so they are in one slot of a cluster.
 //
@@ -30,13 +30,13 @@
 //	{ttlcache}:era        which memory this is, and the last position that was given
 //	{ttlcache}:replicas   a sorted set, see [Tier.Replicas]
 //
-// DIGEST is HMAC-SHA256 of a credential under the secret, and what is sealed is encrypted
-// and authenticated under it: nobody who may read or write in Redis learns a credential
-// or a verdict, or forges one. Who may write can delete, and revoke.
+// DIGEST is HMAC-SHA256 of a credential under the secret. Sealed values are encrypted and
+// authenticated under it. A client that may read or write in Redis learns no credential
+// and no verdict, and forges none. A client that may write can delete, and revoke.
 //
 // Redis may evict any key (allkeys-lru): a value that is gone is a miss, a lease that is
 // gone refuses the answer, and a log that is gone revokes everything. With maxmemory
-// reached and noeviction, what is there is still found, revocations are still carried out,
+// reached and noeviction, kept values are still found, revocations are still carried out,
 // and nothing is added.
 //
 // Redis that restarts or fails over revokes everything: the last revocations may be lost

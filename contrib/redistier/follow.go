@@ -166,8 +166,8 @@ func number(s string) uint64 {
 	return n
 }
 
-// Check connects and reports what is wrong, if anything is: the address, the password, a
-// server older than 7.0, a user who may not run our scripts.
+// Check connects and reports the fault, if there is one: a wrong address or password, a
+// server older than 7.0, a user that may not run our scripts.
 func (t *Tier) Check(ctx context.Context) error {
 	ctx, end := t.during(ctx)
 	defer end()

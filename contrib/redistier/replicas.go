@@ -13,9 +13,9 @@ const (
 	fallAfter  = 10 * time.Second // that the number has been lower
 )
 
-// Replicas says that this replica is alive, once a second, and calls f with how many are,
-// this one included, when it knows and whenever that changes. Divide by it what all
-// replicas may do together: f sets limits.
+// Replicas reports once a second that this replica is alive. It calls f with the number of
+// replicas that are alive, this one included, once it knows the number and whenever that
+// changes. f divides by it the limits that all replicas share, and sets them.
 //
 // The number rises at once and falls only after it has been lower for ten seconds, so that
 // limits are rather too low than too high. While Redis cannot be reached it stays as it
