@@ -11,9 +11,9 @@ import (
 	"github.com/connhygiene/connhygiene/ttlcache"
 )
 
-// CheckTier fails tb if tier breaks a law of ttlcache.Tier: what a lease is good for,
-// what a revocation ends, what a follower is told. It takes less than two seconds, uses
-// keys of its own, and revokes everything in the end: give it no tier that is in use.
+// CheckTier fails tb if tier breaks a law of ttlcache.Tier on leases, revocations or
+// followers. It takes less than two seconds, uses keys of its own, and revokes everything
+// in the end: give it no tier that is in use.
 func CheckTier(tb testing.TB, tier ttlcache.Tier) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)

@@ -8,7 +8,7 @@ import (
 	"github.com/connhygiene/connhygiene/ttlcache"
 )
 
-// A Link is what one cache sees of a [Tier]: give each cache a link of its own to cut one
+// A Link is the access of one cache to a [Tier]: give each cache a link of its own to cut one
 // of them off.
 type Link struct {
 	tier *Tier
@@ -22,8 +22,8 @@ type Link struct {
 func (t *Tier) Link() *Link { return &Link{tier: t} }
 
 // Cut cuts the link or mends it. While it is cut operations get no answer until their
-// context is done, and the follower hears nothing, as with packets that vanish. What was
-// on its way counts as answered.
+// context is done, and the follower hears nothing, as with packets that vanish. An
+// operation that was on its way counts as answered.
 func (l *Link) Cut(cut bool) { l.tier.set(func() { l.cut = cut }) }
 
 // Lag makes Get read from a copy of the tier as it is now, as from a replica of the store

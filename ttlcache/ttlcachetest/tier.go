@@ -9,10 +9,10 @@ import (
 	"github.com/connhygiene/connhygiene/ttlcache"
 )
 
-// ErrDown is what a [Tier] returns while it is down.
+// ErrDown is the error of each operation of a [Tier] that is down.
 var ErrDown = errors.New("ttlcachetest: the tier is down")
 
-// A Tier is a ttlcache.Tier in memory, with what can happen to one: it is slow, it is
+// A Tier is a ttlcache.Tier in memory, with the failures of a real one: it is slow, it is
 // down, it loses its memory, and with a [Link] for each cache, one of them is cut off or
 // reads from a copy that lags behind. Its time is that of package time: it works in a
 // testing/synctest bubble. All methods may be called from any number of goroutines.
@@ -56,7 +56,7 @@ const (
 	FalseBeat                   // FalseBeat: heartbeats come from a tier that is cut off.
 )
 
-// TierStats counts what a [Tier] was asked.
+// TierStats are the counts of a [Tier].
 type TierStats struct {
 	Gets     uint64 // Gets are calls of Get that were answered.
 	Hits     uint64 // Hits are the Gets that found something.
@@ -223,7 +223,7 @@ func (t *Tier) Evict() {
 // Break puts faults into the tier.
 func (t *Tier) Break(faults Fault) { t.set(func() { t.faults = faults }) }
 
-// Tamper lets change do to the kept bytes what somebody could do who may write to the
+// Tamper lets change alter the kept bytes, as an attacker could that may write to the
 // store. A key that it deletes is gone, and one that it adds is kept for a minute.
 func (t *Tier) Tamper(change func(kept map[[32]byte][]byte)) {
 	t.set(func() {
