@@ -10,7 +10,7 @@
 scratch
 trap 'stop_wine; rm -rf "$tmp"' EXIT
 
-targets=(linux/386 linux/arm64 linux/s390x windows/amd64)
+targets=(linux/386 windows/amd64 linux/arm64 linux/s390x)
 if [ $# -gt 0 ]; then targets=("$1") && shift; fi
 packages=("${@:-./...}")
 
@@ -54,7 +54,7 @@ runner() {
 	esac
 }
 
-# row makes a table of what go test -v has written.
+# row makes a table of what go test -v has written for a target.
 row() {
 	awk -v target="$1" '
 		/^ *--- SKIP/ {skipped++; total++}
@@ -64,7 +64,7 @@ row() {
 			printf "   %-14s %-28s %-5s %9s %5d tests, %d skipped\n", target, $2, $1, $3, tests, skipped
 			tests = skipped = 0
 		}
-	' "$tmp/log"
+	' "$2"
 }
 
 # failed_packages prints what the packages that failed have written.
@@ -73,26 +73,43 @@ failed_packages() {
 		/^(ok|\?|---)[ \t]+github/ {text = ""; next}
 		{text = text $0 "\n"}
 		/^FAIL[ \t]/ {printf "%s", text; text = ""}
-	' "$tmp/log"
+	' "$1"
 }
 
-bad=''
-: >"$tmp/reasons"
+# play runs the tests of a target, and leaves what they write and their status.
+play() {
+	local target=$1 log=$2 with skip=() status=0
+	with=$(runner "$target")
+	# virtual time, hundreds of simulations: minutes in an emulator
+	[ -z "$with" ] || skip=(-skip '^TestMatrix')
+	GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 \
+		go test -short -v -vet=off -count=1 -p 1 -timeout 10m "${skip[@]}" ${with:+-exec "$with"} "${packages[@]}" >"$log" 2>&1 || status=$?
+	echo $status >"$log.status"
+}
+
 for target in "${targets[@]}"; do
 	with=$(runner "$target")
 	[ "$target" != windows/amd64 ] || start_wine
 	[ -z "$with" ] || command -v "$with" >/dev/null || fail "no $with: run scripts/install.sh"
-	skip=() # virtual time, hundreds of simulations: minutes in an emulator
-	[ -z "$with" ] || skip=(-skip '^TestMatrix')
-	status=0
-	GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 \
-		go test -short -v -vet=off -count=1 -p 1 -timeout 8m "${skip[@]}" ${with:+-exec "$with"} "${packages[@]}" >"$tmp/log" 2>&1 || status=$?
-	row "$target"
-	awk -v target="$target" '/^ *--- SKIP/ {print target ": " reason} /_test\.go:[0-9]+: / {reason = $0; sub(/^ *[^ ]*: /, "", reason)}' "$tmp/log" >>"$tmp/reasons"
-	if [ $status -ne 0 ]; then
-		failed_packages | grep -v '^ *=== \|^ *--- \(PASS\|SKIP\)' | head -n 200
-		bad+=" $target"
-	fi
+done
+
+# Two at a time: none keeps more than a processor busy for long.
+bad='' i=0
+: >"$tmp/reasons"
+while [ $i -lt ${#targets[@]} ]; do
+	pair=("${targets[@]:i:2}")
+	i=$((i + 2))
+	for target in "${pair[@]}"; do play "$target" "$tmp/log-${target/\//-}" & done
+	wait
+	for target in "${pair[@]}"; do
+		log=$tmp/log-${target/\//-}
+		row "$target" "$log"
+		awk -v target="$target" '/^ *--- SKIP/ {print target ": " reason} /_test\.go:[0-9]+: / {reason = $0; sub(/^ *[^ ]*: /, "", reason)}' "$log" >>"$tmp/reasons"
+		if [ "$(cat "$log.status")" -ne 0 ]; then
+			failed_packages "$log" | grep -v '^ *=== \|^ *--- \(PASS\|SKIP\)' | head -n 200
+			bad+=" $target"
+		fi
+	done
 done
 echo "-- skipped"
 sort "$tmp/reasons" | uniq -c
