@@ -143,6 +143,9 @@ func (c *Cache[C, V]) Peek(cred C) (v V, ok bool) {
 // that time, if the cache knows the answer to a later question, denials included, and if v
 // has expired, which also ends the verdict that was there. Under very many revocations Put
 // may refuse more than it must.
+//
+// Put does not share v through the [Tier], whose lease would have to be older than the
+// question: with a later one a revocation in between would be missed. Another replica asks.
 func (c *Cache[C, V]) Put(cred C, v V, asked time.Time) bool {
 	k, ok := c.digest(cred)
 	if !ok {

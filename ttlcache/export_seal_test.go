@@ -29,3 +29,12 @@ func Remaining(p Parcel, left time.Duration, now time.Time) (life, age time.Dura
 
 // ResolveCodec returns the codec that a cache would use.
 func ResolveCodec[V any](c Codec[V]) (Codec[V], error) { return c.resolve() }
+
+// LogBeginsAnew reports whether a verdict of position asked is stopped when the log has
+// told of position told, and then of All at position all.
+func LogBeginsAnew(told, all, asked uint64) bool {
+	p := newPositions()
+	p.add(Revocation{}, told)
+	p.add(Revocation{All: true}, all)
+	return p.stop(asked, digest{}, nil)
+}
