@@ -31,6 +31,7 @@ required=$(go list -m -f '{{if not (or .Main .Indirect)}}{{.Path}}@latest{{end}}
 [ -n "$required" ] || fail "go.mod requires nothing"
 # shellcheck disable=SC2086
 GOTOOLCHAIN=$newest go get -modfile="$tmp/go.mod" $required || fail "the newest of $required"
+GOTOOLCHAIN=$newest go mod tidy -modfile="$tmp/go.mod" || fail "go mod tidy with the newest of $required"
 echo "-- $newest, with the newest of each requirement"
 git diff --no-index --unified=0 go.mod "$tmp/go.mod" | sed -nE 's/^\+\t/   /p' || true
 on $newest -modfile="$tmp/go.mod"
