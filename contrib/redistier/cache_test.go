@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -136,7 +135,7 @@ func TestRedisThatStandsStill(t *testing.T) {
 		_, err := c.Get(t.Context(), "x")
 		require.NoError(t, err)
 	}
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	s.freeze(t)
 	stopped := time.Now()
 	p.blocked.Store("x", true)
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -150,7 +149,7 @@ func TestRedisThatStandsStill(t *testing.T) {
 		_, err := b.Get(t.Context(), fmt.Sprint("new ", i))
 		require.NoError(t, err, "neither 401 nor 500")
 	}
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	s.thaw(t)
 	before := b.Stats().Shared
 	require.Eventually(t, func() bool {
 		token := fmt.Sprint("later ", time.Now().UnixNano())

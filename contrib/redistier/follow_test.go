@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"syscall"
 	"testing"
 	"time"
 
@@ -128,9 +127,9 @@ func TestFollowTellsOfAGap(t *testing.T) {
 	w := follow(t, s.tier(t, redistier.Config{Keep: 600 * time.Millisecond}))
 	w.until(all)
 	w.until(beat)
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	s.freeze(t)
 	<-time.After(1200 * time.Millisecond)
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	s.thaw(t)
 	w.until(all)
 }
 
@@ -171,14 +170,14 @@ func TestNoHeartbeatWithoutRedis(t *testing.T) {
 	s := redis(t)
 	w := follow(t, s.tier(t, redistier.Config{}))
 	w.until(beat)
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	s.freeze(t)
 	<-time.After(300 * time.Millisecond)
 	for len(w.news) > 0 {
 		<-w.news
 	}
 	<-time.After(1500 * time.Millisecond)
 	require.Empty(t, w.news, "a heartbeat from a server that stands still")
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	s.thaw(t)
 	w.until(beat)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -138,13 +137,13 @@ func TestPutThatIsCarriedOutLate(t *testing.T) {
 	put(t, tier, "first") // Redis knows the script from now on
 	require.NoError(t, tier.Revoke(t.Context(), ttlcache.Revocation{Keys: [][32]byte{key}}))
 	_, lease := kept(t, tier)
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	s.freeze(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	require.Error(t, tier.Put(ctx, key, lease, []byte("x"), time.Minute))
 	timer := time.NewTimer(700 * time.Millisecond)
 	<-timer.C
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	s.thaw(t)
 	require.Eventually(t, func() bool {
 		_, _, _, err := tier.Get(t.Context(), [32]byte{8})
 		return err == nil
