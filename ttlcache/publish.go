@@ -13,7 +13,10 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 		s.mu.Unlock()
 		return false
 	}
-	if s.cleared.stops(q) || s.running[f.key].fence.stops(q) {
+	// The revocation may be the echo of this very denial from the tier: asking again would
+	// get the same answer and the same echo.
+	echo := a.denied && f.spread
+	if s.cleared.stops(q) || !echo && s.running[f.key].fence.stops(q) {
 		s.mu.Unlock()
 		return false
 	}

@@ -171,6 +171,7 @@ func (c *Cache[C, V]) offer(f *flight[V], q question, a answer[V]) {
 	switch {
 	case c.share == nil || f.ctx.Err() != nil:
 	case a.denied && f.known:
+		f.spread = true
 		c.leave(f).tell()
 		c.spreadSoon(Revocation{Keys: [][32]byte{f.key}})
 	case a.denied:
