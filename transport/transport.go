@@ -50,14 +50,19 @@ func Transient() *http.Transport {
 // vanished is how long after its last word a peer is known to have vanished.
 const vanished = 30 * time.Second
 
+// unacknowledged is how long data may remain unacknowledged. Linux also ends an idle
+// connection at the first probe after that time, here at 25s. At 30s it would meet the
+// HTTP/2 ping of [New], which is such data, stops the probes and begins the wait anew.
+const unacknowledged = 25 * time.Second
+
 // Dialer returns the dialer of [New], for a transport whose dialing is to differ in
 // one thing. Each call returns another one, which is the caller's to change.
 //
 // Its connections end when the peer has vanished without a word: a node was lost, or
 // a balancer forgot the connection. An idle connection is probed after 15s of silence
 // and then every 5s, and ends with the third probe in a row without an answer, so
-// after 30s (KeepAliveConfig). Data that is not acknowledged ends it after 30s as
-// well, where the system can do that: Linux (TCP_USER_TIMEOUT), macOS
+// after 30s (KeepAliveConfig). Data that is not acknowledged ends it after 25s,
+// where the system can do that: Linux (TCP_USER_TIMEOUT), macOS
 // (TCP_RXT_CONNDROPTIME) and Windows (TCP_MAXRT). Elsewhere, and where it fails, the
 // system's own limit holds, such as 15 minutes. Set Control to nil to have the
 // system's limit, or to a function of your own for another one.
@@ -72,7 +77,7 @@ func Dialer() *net.Dialer {
 		},
 		Control: func(_, _ string, c syscall.RawConn) error {
 			// It is a precaution: without it, keep-alive and time-outs are left.
-			return c.Control(func(fd uintptr) { _ = limitUnacknowledged(fd, vanished) })
+			return c.Control(func(fd uintptr) { _ = limitUnacknowledged(fd, unacknowledged) })
 		},
 	}
 }
