@@ -10,6 +10,7 @@ scratch
 
 [ -f internal/integration/go.mod ] || fail "internal/integration is gone: no test with real services"
 
+failed=
 for module in $(modules); do
 	case $module in . | ./tools) continue ;; esac
 	echo "-- $module"
@@ -17,7 +18,10 @@ for module in $(modules); do
 	status=0
 	(cd "$module" && go test -v -count=1 -timeout 15m ./...) >"$tmp/log" 2>&1 || status=$?
 	grep -vE '^ *=== (RUN|PAUSE|CONT|NAME)|\[no test files\]$' "$tmp/log" || true
-	[ $status -eq 0 ] || fail "go test ./... in module $module"
+	if [ $status -ne 0 ]; then
+		failed+=" $module ($(grep -oE '^ *--- FAIL: [^ ]+' "$tmp/log" | awk '{print $3}' | paste -sd,))"
+		continue
+	fi
 	if skipped=$(grep -E '^ *--- SKIP' "$tmp/log"); then
 		fail "skipped in module $module: $skipped"
 	fi
@@ -25,3 +29,5 @@ for module in $(modules); do
 		fail "no test ran in module $module"
 	fi
 done
+# All modules have run, so that one log names everything that is broken.
+[ -z "$failed" ] || fail "go test ./... in$failed"
