@@ -19,7 +19,7 @@ for module in $(modules); do
 	(cd "$module" && go test -v -count=1 -timeout 15m ./...) >"$tmp/log" 2>&1 || status=$?
 	grep -vE '^ *=== (RUN|PAUSE|CONT|NAME)|\[no test files\]$' "$tmp/log" || true
 	if [ $status -ne 0 ]; then
-		failed+=" $module ($(grep -oE '^ *--- FAIL: [^ ]+' "$tmp/log" | awk '{print $3}' | paste -sd,))"
+		failed+=" $module ($(grep -oE '^ *--- FAIL: [^ ]+' "$tmp/log" | awk '{print $3}' | paste -sd, || true))"
 		continue
 	fi
 	if skipped=$(grep -E '^ *--- SKIP' "$tmp/log"); then
