@@ -11,6 +11,7 @@ const (
 	aliveEvery = time.Second
 	aliveFor   = 5 * time.Second  // without a sign of life
 	fallAfter  = 10 * time.Second // that the number has been lower
+	joinAfter  = 2 * aliveEvery   // by then the others have counted this replica
 )
 
 // Replicas reports once a second that this replica is alive. It calls f with the number of
@@ -20,7 +21,12 @@ const (
 // The number rises at once and falls only after it has been lower for ten seconds, so that
 // limits are rather too low than too high. While Redis cannot be reached it stays as it
 // is, and before it was reached f is not called: begin with the limits for as many
-// replicas as there will ever be.
+// replicas as there will ever be. A replica that joins others is told the number two
+// seconds later than they are, when they have lowered their limits.
+//
+// A replica that reaches the upstream but not Redis counts as gone after five seconds, and
+// the others take over its share ten seconds later, while it keeps it: with n replicas the sum of the
+// limits is then too high by 1/n.
 //
 // It returns when ctx is done or the tier is closed, with the cause, and the others then
 // count one replica less. f is called on the goroutine of Replicas.
@@ -30,10 +36,17 @@ func (t *Tier) Replicas(ctx context.Context, f func(n int)) error {
 	tick := time.NewTicker(aliveEvery)
 	defer tick.Stop()
 	var slow slowly
+	var joined time.Time
 	for {
 		if n, err := t.alive(ctx, true); err == nil {
-			if now, changed := slow.next(n, time.Now()); changed {
-				f(now)
+			now := time.Now()
+			if joined.IsZero() {
+				joined = now
+			}
+			if n == 1 || now.Sub(joined) >= joinAfter {
+				if number, changed := slow.next(n, now); changed {
+					f(number)
+				}
 			}
 		}
 		select {
