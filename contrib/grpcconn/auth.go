@@ -2,6 +2,7 @@ package grpcconn
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -23,12 +24,9 @@ import (
 // The fields are not to be changed once an interceptor is in use. Interceptors may be
 // called by any number of goroutines.
 type Auth[V any] struct {
-	// Cache returns the verdict on a credential. Nil panics in Unary and Stream.
+	// Cache returns the verdict on a credential. Its Config.Denied says which errors are
+	// denials. Nil panics in Unary and Stream.
 	Cache *ttlcache.Cache[string, V]
-	// Denied reports whether an error of Cache is a denial: the function of
-	// ttlcache.Config.Denied. Nil: no error is, and a client with a bad credential is told
-	// to come back.
-	Denied func(error) bool
 	// Credential returns the credential of a call, "" if there is none, which is answered
 	// Unauthenticated without asking the cache. Nil takes the first value of the metadata
 	// authorization, which must have the scheme Bearer.
@@ -110,10 +108,15 @@ func (a *Auth[V]) login(ctx context.Context, method string) (context.Context, er
 		if a.OnFail != nil {
 			a.OnFail(ctx, method, err)
 		}
-		return nil, ToStatus(err, a.Denied)
+		return nil, ToStatus(err, a.denied)
 	}
 	Admit(ctx, a.Throttled)
 	return context.WithValue(ctx, verdictKey[V]{}, v), nil
+}
+
+func (a *Auth[V]) denied(err error) bool {
+	code, _ := a.Cache.Status(err)
+	return code == http.StatusUnauthorized
 }
 
 func (a *Auth[V]) ask(ctx context.Context, cred string) (v V, err error) {

@@ -8,7 +8,7 @@
 // [listener.Throttled.Drain] end connections one by one:
 //
 //	throttled := listener.Throttle(l, listener.Limits{MaxPending: 20})
-//	auth := &grpcconn.Auth[string]{Cache: cache, Denied: denied, Throttled: throttled}
+//	auth := &grpcconn.Auth[string]{Cache: cache, Throttled: throttled}
 //	ends := &grpcconn.Ends{}
 //	server := grpc.NewServer(
 //		grpc.Creds(ends.Creds(credentials.NewTLS(config))),

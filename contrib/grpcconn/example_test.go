@@ -60,7 +60,6 @@ func ExampleAuth() {
 			}
 			return "alice", nil
 		}, ttlcache.Config[string, string]{TTL: time.Minute, Denied: denied, DenyTTL: time.Second}),
-		Denied:    denied,
 		Throttled: throttled,
 	}
 	server := start(throttled, grpc.UnaryInterceptor(auth.Unary()), grpc.StreamInterceptor(auth.Stream()))

@@ -48,7 +48,7 @@ func (p *provider) lookUp(_ context.Context, token string) (string, error) {
 
 func newAuth(p *provider, c ttlcache.Config[string, string]) *grpcconn.Auth[string] {
 	c.TTL, c.Denied, c.DenyTTL = time.Minute, isBad, time.Minute
-	return &grpcconn.Auth[string]{Cache: ttlcache.New(p.lookUp, c), Denied: isBad}
+	return &grpcconn.Auth[string]{Cache: ttlcache.New(p.lookUp, c)}
 }
 
 // serve runs a health server on l until the test ends, or stop is called.

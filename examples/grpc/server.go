@@ -65,7 +65,7 @@ func start(ctx context.Context, c config) (*server, error) {
 	s.listener = two
 	// Agents log in before they get their stream, and free their place at the listener.
 	// Calls that are no streams, such as the server's own check, pass.
-	auth := &grpcconn.Auth[string]{Cache: s.tokens, Denied: denied, Throttled: two.Public, Pacer: s.pacer, Fleet: c.fleet}
+	auth := &grpcconn.Auth[string]{Cache: s.tokens, Throttled: two.Public, Pacer: s.pacer, Fleet: c.fleet}
 	s.grpc = grpc.NewServer(
 		grpc.StreamInterceptor(auth.Stream()),
 		// Agents ping to notice a server that vanished without a word; see agent.go.
