@@ -17,6 +17,12 @@ findings=$(go -C tools run ./treecheck -examples "$examples" ..) || {
 }
 [ -z "$findings" ] || printf '%s\n' "$findings"
 
+echo "-- words"
+words=$(go -C tools run ./words ..) || {
+	printf '%s\n' "$words"
+	fail "words: $(tail -n 1 <<<"$words")"
+}
+
 echo "-- gofumpt"
 unformatted=$(tool gofumpt -l .) || fail "gofumpt"
 [ -z "$unformatted" ] || fail "not formatted with gofumpt: $unformatted"

@@ -47,6 +47,7 @@ type options struct {
 	json     bool
 	svg      string
 	scale    int
+	stream   string        // of scale: who has it
 	bound    time.Duration // of scale: the connections by the logins a second
 }
 
@@ -64,6 +65,7 @@ func parse(args []string, help io.Writer) (options, error) {
 	f.BoolVar(&o.json, "json", false, "write JSON instead of a table")
 	f.StringVar(&o.svg, "svg", "", "a `file` for a picture")
 	f.IntVar(&o.scale, "scale", 0, "instead of the arms, hold so many connections in several processes")
+	f.StringVar(&o.stream, "stream", "hijacked", "of -scale: `hijacked` as WebSockets are, or held by a handler of net/http")
 	f.DurationVar(&o.bound, "bound", 80*time.Second, "how long the logins of -scale take at best; two cores do 600 a second")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -89,6 +91,8 @@ func (o options) check(rest []string) error {
 		return fmt.Errorf("-agents is %d, must be from %d to 10000", o.agents, replicas)
 	case !(o.capacity >= 1 && o.capacity <= 10_000):
 		return fmt.Errorf("-capacity is %v, must be from 1 to 10000", o.capacity)
+	case o.stream != "hijacked" && o.stream != "handler":
+		return fmt.Errorf("-stream is %q, must be hijacked or handler", o.stream)
 	case o.scale != 0 && (o.scale < 100 || o.scale > 200_000):
 		return fmt.Errorf("-scale is %d, must be from 100 to 200000", o.scale)
 	}

@@ -45,7 +45,7 @@ func services(t *testing.T) {
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"-agents 1": "-agents", "-capacity NaN": "-capacity", "-capacity 0": "-capacity", "-deadline 0s": "-deadline",
-		"-arms x": "-arms", "more": "unexpected", "-scale 3": "-scale", "-outage -1s": "-outage",
+		"-arms x": "-arms", "more": "unexpected", "-scale 3": "-scale", "-stream x": "-stream", "-outage -1s": "-outage",
 	} {
 		var stderr bytes.Buffer
 		require.Equal(t, 2, run(t.Context(), strings.Fields(args), &bytes.Buffer{}, &stderr), args)
@@ -116,9 +116,11 @@ func TestScale(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the memory of a process is read from /proc")
 	}
-	var stdout, stderr bytes.Buffer
-	require.Zero(t, run(t.Context(), []string{"-scale", "300", "-bound", "2s"}, &stdout, &stderr), &stderr)
-	require.Contains(t, stdout.String(), "300 connections in 1 server processes")
-	require.Contains(t, stdout.String(), "all restarted at once")
-	require.NotContains(t, stdout.String(), "0.00 GB, 0.0 KB")
+	for _, stream := range []string{"hijacked", "handler"} {
+		var stdout, stderr bytes.Buffer
+		require.Zero(t, run(t.Context(), []string{"-scale", "300", "-bound", "2s", "-stream", stream}, &stdout, &stderr), &stderr)
+		require.Contains(t, stdout.String(), "300 connections in 1 server processes")
+		require.Contains(t, stdout.String(), "all restarted at once")
+		require.NotContains(t, stdout.String(), "0.00 GB, 0.0 KB")
+	}
 }

@@ -74,7 +74,7 @@ func scale(ctx context.Context, o options, stdout, stderr io.Writer) error {
 func (c *crowd) serve(ctx context.Context) error {
 	for i := range c.public {
 		p, err := c.self(roleVariable+"=scale-server", "PUBLIC="+c.public[i], "PRIVATE="+c.private[i],
-			"WINDOW="+c.window.String(), "CAPACITY="+strconv.FormatFloat(c.capacity/float64(len(c.public)), 'g', -1, 64))
+			"STREAM="+c.options.stream, "WINDOW="+c.window.String(), "CAPACITY="+strconv.FormatFloat(c.capacity/float64(len(c.public)), 'g', -1, 64))
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,10 @@ func serveScale(ctx context.Context) error {
 	free, took := make(chan struct{}, workers), time.Duration(workers/capacity*float64(time.Second))
 	pacer := backoff.Pacer{MaxPending: 2 * workers, Rate: capacity}
 	var streams, logins atomic.Int64
+	stream := hijack
+	if os.Getenv("STREAM") == "handler" {
+		stream = handle
+	}
 	greeting := "window " + os.Getenv("WINDOW") + "\n"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /claim", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -57,11 +61,7 @@ func serveScale(ctx context.Context) error {
 		<-free
 		slot.Done()
 		streams.Add(1)
-		defer streams.Add(-1)
-		_, _ = io.WriteString(w, greeting)
-		if http.NewResponseController(w).Flush() == nil {
-			<-r.Context().Done()
-		}
+		stream(w, r, greeting, func() { streams.Add(-1) })
 	})
 	gate, err := listener.Reserve(ctx, "tcp", os.Getenv("PUBLIC"))
 	if err != nil {
@@ -86,6 +86,33 @@ func serveScale(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// handle keeps the stream in its handler, with the buffers and the two goroutines of net/http.
+func handle(w http.ResponseWriter, r *http.Request, greeting string, ended func()) {
+	defer ended()
+	_, _ = io.WriteString(w, greeting)
+	if http.NewResponseController(w).Flush() == nil {
+		<-r.Context().Done()
+	}
+}
+
+// hijack takes the connection from net/http, as servers of WebSockets do. One goroutine is
+// left, which waits for the end.
+func hijack(w http.ResponseWriter, _ *http.Request, greeting string, ended func()) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil { // lost already
+		ended()
+		return
+	}
+	go func() {
+		defer ended()
+		defer conn.Close()
+		_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+greeting)
+		if err == nil {
+			_, _ = conn.Read(make([]byte, 1))
+		}
+	}()
 }
 
 // scalePrivate is what the measurement asks a server for.

@@ -198,7 +198,7 @@ func accident(c cache, end func()) (leader, follower string) {
 // What is left of the callers when a load panics, or ends its goroutine as a test's
 // FailNow does.
 func TestAccidents(t *testing.T) {
-	tab := newTable("accidents", "", "panic: who asked", "panic: who joined", "Goexit: who asked", "Goexit: who joined", "who joined, when the other one has left")
+	tab := newTable("accidents", "", "panic: first caller", "panic: joined caller", "Goexit: first caller", "Goexit: joined caller", "joined caller, when the first has left")
 	for _, c := range caches {
 		leader, follower := accident(c, func() { panic("bug") })
 		leader2, follower2 := accident(c, runtime.Goexit)
