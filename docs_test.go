@@ -2,6 +2,8 @@ package connhygiene_test
 
 import (
 	"fmt"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,9 +24,45 @@ func TestGoBlocksAreTestedCode(t *testing.T) {
 	for _, page := range tested {
 		text := read(t, page)
 		for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(text, -1) {
-			require.Contains(t, code, unindented(block[1]), "a block of %s stands in no example or test", page)
+			require.True(t, strings.Contains(code, unindented(block[1])), "a block of %s stands in no example or test:\n%s", page, block[1])
 		}
 	}
+}
+
+// So are the Go blocks of package comments.
+func TestUsageIsTestedCode(t *testing.T) {
+	code := unindented(testedCode(t))
+	found := 0
+	walk(t, func(path string) {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.PackageClauseOnly)
+		require.NoError(t, err)
+		if file.Doc == nil {
+			return
+		}
+		for _, block := range regexp.MustCompile(`(?m)(^\t.*\n|^\n)+`).FindAllString(file.Doc.Text(), -1) {
+			if block = strings.TrimSpace(unindented(block)); isGo(block) {
+				found++
+				require.True(t, strings.Contains(code, block), "a block of the comment in %s stands in no example or test:\n%s", path, block)
+			}
+		}
+	})
+	require.Greater(t, found, 10)
+}
+
+// isGo tells code from tables, commands and settings of other programs.
+func isGo(block string) bool {
+	if block == "" {
+		return false
+	}
+	for _, file := range []string{"package p\n" + block, "package p\nfunc _() {\n" + block + "\n}"} {
+		if _, err := parser.ParseFile(token.NewFileSet(), "", file, parser.SkipObjectResolution); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // testedCode is all examples: those of packages and the programs.

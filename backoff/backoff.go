@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Backoff is the reconnect loop of one long-lived client, or one retried job after the
-// other: it knows the failures, the server's last hint, and the time of the next attempt. Its zero value is ready. It must not be copied, and its fields must not change
-// once it is in use. Keep it outside of the objects that are built anew for each session.
+// Backoff is the reconnect loop of one long-lived client, or one retried job after the other:
+// it knows the failures, the server's last hint, and the time of the next attempt. Its zero
+// value is ready. It must not be copied, and its fields must not change once it is in use.
+// Keep it outside of the objects that are built anew for each session.
 //
 // Next belongs to one goroutine. All other methods may be called beside it: an
 // announcement arrives on the goroutine that reads the stream.

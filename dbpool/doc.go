@@ -86,8 +86,9 @@
 //
 // # Concurrency
 //
-// A Connector may be used by any number of goroutines; all other types are plain values. A Connector has a goroutine for each dial in progress and
-// none otherwise; sql.DB.Close, which closes it, waits for them.
+// A Connector may be used by any number of goroutines; all other types are plain values. A
+// Connector has a goroutine for each dial in progress and none otherwise; sql.DB.Close, which
+// closes it, waits for them.
 //
 // # Expected behaviour of callers
 //

@@ -16,14 +16,23 @@
 // the server reaches itself through the private one:
 //
 //	l, err := listener.ListenTwoPhase(ctx, "tcp", "127.0.0.1:17071", ":17070", listener.Limits{MaxPending: 20})
+//	if err != nil {
+//		return err
+//	}
 //	srv := &http.Server{Handler: handler, ConnState: listener.ConnState}
+//	defer srv.Close()
 //	end := listener.HTTPEnd(srv, 0)
 //	go srv.Serve(l)
 //	// check yourself at l.Private.Addr(), and when all is well:
-//	err = l.Open(ctx)
-//	// on SIGTERM, at half the pace at which other replicas can log clients in:
-//	err = l.Public.Drain(ctx, 50, end)
-//	err = srv.Shutdown(ctx)
+//	if err := l.Open(ctx); err != nil {
+//		return err
+//	}
+//	<-sigterm
+//	// at half the pace at which other replicas can log clients in:
+//	if err := l.Public.Drain(ctx, 50, end); err != nil {
+//		return err
+//	}
+//	return srv.Shutdown(ctx)
 //
 // One Accept means one handler for both ports. If the private port is for other
 // requests, serve l.Private and l.Public with a server each.
@@ -78,11 +87,11 @@
 //
 // # Expected behaviour of callers
 //
-// If you set MaxPending, admit each client that has logged in: the others hold their
-// places until they are closed, or for PendingTimeout. A wrapper owns the listener it
-// wraps, so close the outermost only. TLS goes on top, tls.NewListener of a Throttled;
-// Admit looks through it, and through the wrappers of go-proxyproto, cmux and most others. A connection may be wrapped: ask it for NetConn, as one asks a tls.Conn,
-// before asserting the type *net.TCPConn.
+// If you set MaxPending, admit each client that has logged in: the others hold their places
+// until they are closed, or for PendingTimeout. A wrapper owns the listener it wraps, so close
+// the outermost only. TLS goes on top, tls.NewListener of a Throttled; Admit looks through it,
+// and through the wrappers of go-proxyproto, cmux and most others. A connection may be
+// wrapped: ask it for NetConn, as one asks a tls.Conn, before asserting the type *net.TCPConn.
 //
 // # Systems
 //

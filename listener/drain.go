@@ -42,12 +42,12 @@ type drain struct {
 // listener, while Accept goes on to wait for Close so that the server does not end.
 // Clients of a parked gate would wait: behind a balancer use a gate that refuses.
 //
-// A connection is told to end by [Leaving] and by end, which Drain calls in a goroutine
-// for each connection, with the connection that Accept has returned. Let end say so in
-// the protocol's own words and return: a close frame, a message on the stream, or
-// for http.Server the function that [HTTPEnd] returns. It need not close the connection
-// itself, but the connection must be closed. With nil Drain closes it. A request that a client has just sent over a connection
-// that is closed under it fails, so prefer a protocol's own words.
+// A connection is told to end by [Leaving] and by end, which Drain calls in a goroutine for
+// each connection, with the connection that Accept has returned. Let end say so in the
+// protocol's own words and return: a close frame, a message on the stream, or for http.Server
+// the function that [HTTPEnd] returns. It need not close the connection itself, but the
+// connection must be closed. With nil Drain closes it. A request that a client has just sent
+// over a connection that is closed under it fails, so prefer a protocol's own words.
 //
 // Drain returns nil when no connection is left and all calls of end have returned. It
 // ends early, with an error, and leaves open connections alone:
@@ -78,8 +78,9 @@ func (t *Throttled) Drain(ctx context.Context, perSecond float64, end func(net.C
 // moves costs a login, so let perSecond be low, and share be the average of all
 // replicas plus a tenth: connections of replicas at the average move for ever otherwise.
 //
-// share runs on the caller's goroutine, end as in Drain; nil closes. The errors are Drain's, except that the end of ctx closes nothing and its error is context.Cause.
-// Rebalance returns [ErrDraining] when a Drain begins. It panics if share is nil.
+// share runs on the caller's goroutine, end as in Drain; nil closes. The errors are Drain's,
+// except that the end of ctx closes nothing and its error is context.Cause. Rebalance returns
+// [ErrDraining] when a Drain begins. It panics if share is nil.
 func (t *Throttled) Rebalance(ctx context.Context, perSecond float64, share func() int, end func(net.Conn)) error {
 	if share == nil {
 		panic("listener: Rebalance with nil share")

@@ -90,11 +90,12 @@ type Limits struct {
 	// client without an address.
 	Exempt func(net.Addr) bool
 
-	// HalfClose is for protocols whose clients end their sending side and go on to
-	// wait for the answer: to a kernel such a client looks like one that has left.
-	// With any of the limits above it is skipped, and the data that it has sent are lost,
-	// unless HalfClose is set: then only clients whose connection is reset are skipped.
-	// It is off because clients that have left cause the livelock, and HTTP, gRPC, TLS and WebSocket clients do not half-close.
+	// HalfClose is for protocols whose clients end their sending side and go on to wait for
+	// the answer: to a kernel such a client looks like one that has left. With any of the
+	// limits above it is skipped, and the data that it has sent are lost, unless HalfClose is
+	// set: then only clients whose connection is reset are skipped. It is off because clients
+	// that have left cause the livelock, and HTTP, gRPC, TLS and WebSocket clients do not
+	// half-close.
 	HalfClose bool
 
 	// Raw leaves the *net.TCPConn of package net unwrapped under MaxPending alone, for

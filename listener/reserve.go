@@ -36,9 +36,9 @@ func Reserve(ctx context.Context, network, address string) (*Gate, error) {
 // with "@" are abstract. The file of a Unix socket keeps its mode and owner over
 // Shut, and is removed by Close.
 //
-// The error is that of net.ListenConfig.Listen, or ctx's if that has ended. Refusing needs Linux; elsewhere the
-// error is errors.ErrUnsupported unless Park is set, since there a bound socket
-// that does not listen cannot share its port with the one that will.
+// The error is that of net.ListenConfig.Listen, or ctx's if that has ended. Refusing needs
+// Linux; elsewhere the error is errors.ErrUnsupported unless Park is set, since there a bound
+// socket that does not listen cannot share its port with the one that will.
 func (c Config) Reserve(ctx context.Context, network, address string) (*Gate, error) {
 	if err := cmp.Or(known(network), ctx.Err()); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: name{network, address}, Err: err}

@@ -110,9 +110,9 @@ type ThrottleStats struct {
 // that does not send the header in time is reset and counted as OverSource.
 //
 // A client that vanishes without a word frees its places within 30s: on Linux by
-// TCP_USER_TIMEOUT, which Throttle sets on each connection that has none and is under a
-// limit, and the keep-alive that net.Listen has by default. On other systems that keep-alive takes 150s; listeners
-// that [Reserve] or [ListenTwoPhase] makes take 30s everywhere.
+// TCP_USER_TIMEOUT, which Throttle sets on each connection that has none and is under a limit,
+// and the keep-alive that net.Listen has by default. On other systems that keep-alive takes
+// 150s; listeners that [Reserve] or [ListenTwoPhase] makes take 30s everywhere.
 //
 // Like a [Gate], and only over another listener, it holds a descriptor in reserve.
 //

@@ -147,7 +147,8 @@ func (b *body) rest(buf []byte, limit int64) (n int64, all bool) {
 	return n, false
 }
 
-// A drainer is a buffer for the rest of a body, and a timer that interrupts. It serves one body after the other, unless its timer has fired.
+// A drainer is a buffer for the rest of a body, and a timer that interrupts. It serves one
+// body after the other, unless its timer has fired.
 type drainer struct {
 	timer *time.Timer
 	body  *body
@@ -188,11 +189,11 @@ func (b *body) shut() error {
 	return b.shutErr
 }
 
-// DrainClose closes a body after reading the rest of it, 256 KiB and 50ms at most, so that its HTTP/1 connection can be used again. It is for code whose
-// client has no [Reuse], which does the same at Close and better: it knows the
-// length before it starts, and leaves HTTP/2 bodies unread. A nil rc is fine,
-// and one that can be written to, as after an upgrade, is closed without reading.
-// The error is that of Close.
+// DrainClose closes a body after reading the rest of it, 256 KiB and 50ms at most, so that its
+// HTTP/1 connection can be used again. It is for code whose client has no [Reuse], which does
+// the same at Close and better: it knows the length before it starts, and leaves HTTP/2 bodies
+// unread. A nil rc is fine, and one that can be written to, as after an upgrade, is closed
+// without reading. The error is that of Close.
 //
 // A Read that is still waiting after 50ms is ended by Close; on Go 1.27.0 and
 // 1.27.1 that can hang (golang/go#81404).

@@ -194,7 +194,8 @@ func (c *Cache[C, V]) supersededLocked(s *shard[V], k digest, q question) bool {
 	return d != nil && d.asked > last
 }
 
-// storeLocked replaces the verdict on k by v, unless v has expired, and returns the one that had to go for it although it was still served, if any.
+// storeLocked replaces the verdict on k by v, unless v has expired, and returns the one that
+// had to go for it although it was still served, if any.
 func (c *Cache[C, V]) storeLocked(s *shard[V], k digest, q question, v V, end instant) (stored bool, victim *entry[V]) {
 	c.denials.remove(k)
 	e := c.entry(k, q, v, end)

@@ -18,6 +18,8 @@
 //		MaxLoads: 10, // requests that the provider can work on at once
 //	})
 //
+// And in a handler:
+//
 //	user, err := cache.Get(r.Context(), token)
 //	if code, retryAfter := cache.Status(err); code != http.StatusOK {
 //		transport.SetRetryAfter(w.Header(), retryAfter)

@@ -60,7 +60,8 @@ func peek(c *ttlcache.Cache[string, string], token string) bool {
 	return ok
 }
 
-// Of 4,000 lives, each in (TTL×(1−Jitter), TTL], a tenth is expected in each tenth. The bounds are eight standard deviations away.
+// Of 4,000 lives, each in (TTL×(1−Jitter), TTL], a tenth is expected in each tenth. The bounds
+// are eight standard deviations away.
 func TestJitterOnlyShortens(t *testing.T) {
 	for _, jitter := range []float64{0, 0.5, 1} {
 		bubble(t, func(t *testing.T) {

@@ -1,8 +1,7 @@
-// Command storm shows a reconnect storm and its cure on one machine, in about a
-// minute: a server with hundreds of agents dies and comes back, and every agent
-// returns at once. It plays this as arms, variants of server and clients with
-// and without this library, on real TCP over loopback with real net/http and database/sql, and ends with a
-// table.
+// Command storm shows a reconnect storm and its cure on one machine, in about a minute: a
+// server with hundreds of agents dies and comes back, and every agent returns at once. It
+// plays this as arms, variants of server and clients with and without this library, on real
+// TCP over loopback with real net/http and database/sql, and ends with a table.
 //
 //	go run ./examples/storm
 //	go run ./examples/storm -agents 800 -arms naive,gate

@@ -33,7 +33,8 @@ type Config struct {
 	// Capacity is how many lookups the upstream finishes in a second. It must be positive.
 	Capacity float64
 
-	// Outage is how long the server stays dead. It must be positive and no longer than four times the bound.
+	// Outage is how long the server stays dead. It must be positive and no longer than four
+	// times the bound.
 	Outage time.Duration
 
 	// Deadline is how long the server's auth step waits for its lookup. It must

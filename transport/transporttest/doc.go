@@ -6,10 +6,10 @@
 // server knows:
 //
 //	func TestPollKeepsItsConnection(t *testing.T) {
-//		srv := transporttest.NewServer(t, handler)
-//		client := NewClient(srv.URL, srv.Client())
+//		srv := transporttest.NewServer(t, status)
+//		client := pollClient{url: srv.URL, http: srv.Client()}
 //		for range 10 {
-//			client.Poll(t.Context())
+//			_ = client.poll(t.Context())
 //		}
 //		srv.WantConns(1)
 //	}

@@ -11,7 +11,7 @@
 //	})
 //	cache := ttlcache.New(ask, ttlcache.Config[string, authhttp.Claims]{
 //		Denied: authhttp.Denied, DenyTTL: 2 * time.Second,
-//		TTL:    time.Minute, Expires: authhttp.Expires,
+//		TTL: time.Minute, Expires: authhttp.Expires,
 //	})
 //	http.Handle("/auth", authhttp.Handler(cache, authhttp.Forward[string, authhttp.Claims]{
 //		Grant: func(h http.Header, c authhttp.Claims) { h.Set("X-User", c.Username) },

@@ -14,9 +14,9 @@ import (
 // ready for a cache of bearer tokens.
 type Forward[C, V any] struct {
 	// Credential returns the credential of a request, and false if it has none: then the
-	// answer is 401 and the cache is not asked. Nil means the bearer token of the
-	// header Authorization, and is allowed only if C is string. With a token that is valid for some hosts only, make the host
-	// part of the credential: r.Header.Get("X-Forwarded-Host").
+	// answer is 401 and the cache is not asked. Nil means the bearer token of the header
+	// Authorization, and is allowed only if C is string. With a token that is valid for some
+	// hosts only, make the host part of the credential: r.Header.Get("X-Forwarded-Host").
 	Credential func(r *http.Request) (C, bool)
 
 	// Allow reports whether a valid credential may make this request; if not, the answer is
