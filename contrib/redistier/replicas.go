@@ -22,7 +22,8 @@ const (
 // limits are rather too low than too high. While Redis cannot be reached it stays as it
 // is, and before it was reached f is not called: begin with the limits for as many
 // replicas as there will ever be. A replica that joins others is told the number two
-// seconds later than they are, when they have lowered their limits.
+// seconds later than they are, when they have lowered their limits. Until then the sum is too
+// high by the limits that it begins with.
 //
 // A replica that reaches the upstream but not Redis counts as gone after five seconds, and
 // the others take over its share ten seconds later, while it keeps it: with n replicas the sum of the
@@ -43,7 +44,7 @@ func (t *Tier) Replicas(ctx context.Context, f func(n int)) error {
 			if joined.IsZero() {
 				joined = now
 			}
-			if n == 1 || now.Sub(joined) >= joinAfter {
+			if told := slow.n > 0; told || n == 1 || now.Sub(joined) >= joinAfter {
 				if number, changed := slow.next(n, now); changed {
 					f(number)
 				}

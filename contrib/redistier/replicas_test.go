@@ -36,7 +36,7 @@ func (u *upstream) ask(ctx context.Context, token string) (string, error) {
 // again.
 func TestReplicasShareOneCapacity(t *testing.T) {
 	t.Parallel()
-	const capacity, most = 60, 6
+	const capacity, most = 60, 20
 	redis := redis(t)
 	var provider upstream
 	var told sync.Map // by replica
