@@ -66,8 +66,7 @@ type Backoff struct {
 	// none.
 	OnWait func(Event)
 
-	sleeper sleeper // of Next alone, but for RetryNow
-	woken   bool    // the last wait was ended early; of Next alone
+	woken bool // the last wait was ended early; of Next alone
 
 	mu       sync.Mutex // guards the fields below
 	streak   streak     // since the last stable session
@@ -79,6 +78,9 @@ type Backoff struct {
 	window   time.Duration
 	slot     time.Time // the last one used of the window; zero: to be drawn
 	atOnce   bool      // the last failure was followed by a wait of 0
+	sleeper  sleeper   // Next waits for it without mu
+	sleeping bool
+	hurried  bool // by RetryNow, since Next was called
 	stop     *Error
 }
 
@@ -183,7 +185,7 @@ func (b *Backoff) RetryNow() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.resetLocked()
-	b.sleeper.end()
+	b.hurryLocked()
 }
 
 func (b *Backoff) resetLocked() {
@@ -221,6 +223,7 @@ func (b *Backoff) begin(ctx context.Context) bool {
 	end := endingOf(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.sleeping = false
 	if b.stopLocked(end); b.stop != nil {
 		return false
 	}

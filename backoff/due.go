@@ -31,7 +31,7 @@ func (b *Backoff) plan(ctx context.Context, own time.Duration, failures int) (e 
 	l := limitOf(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sleeper.ended = false
+	b.hurried = false
 	if b.stop != nil {
 		return Event{}, nil, false
 	}
@@ -106,10 +106,32 @@ func (b *Backoff) wait(ctx context.Context, e Event, wake <-chan struct{}) {
 	d := e.Delay
 	if b.woken && wake != nil && e.Failures > 1 {
 		held := min(d, b.Policy.ceiling(1))
-		b.sleeper.sleep(ctx, &b.mu, held, nil)
+		b.sleep(ctx, held, nil)
 		d -= held
 	}
-	b.woken = b.sleeper.sleep(ctx, &b.mu, d, wake)
+	b.woken = b.sleep(ctx, d, wake)
+}
+
+// sleep is a sleep that hurry ends.
+func (b *Backoff) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	b.mu.Lock()
+	if b.hurried || d <= 0 {
+		b.mu.Unlock()
+		return false
+	}
+	b.sleeping = true // until the attempt begins
+	b.sleeper.set(d)
+	b.mu.Unlock()
+	return b.sleeper.await(ctx, wake)
+}
+
+// hurryLocked ends the sleep that is under way, and those to come until the next plan. A
+// timer that has fired already fires once more, which its next set undoes.
+func (b *Backoff) hurryLocked() {
+	b.hurried = true
+	if b.sleeping {
+		b.sleeper.set(0)
+	}
 }
 
 // dropWakes drops what is stale. A closed channel, and one that is filled as quickly as

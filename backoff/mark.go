@@ -33,15 +33,23 @@ func After(d time.Duration, err error) error {
 // RetryAfter() time.Duration, as those made by [After] and [*BusyError] have. Hint
 // reports whether there is one; zero and less ask for nothing.
 func Hint(err error) (time.Duration, bool) {
-	if h, ok := err.(hinter); ok {
-		if d := h.RetryAfter(); d > 0 {
+	switch e := err.(type) {
+	case hinter:
+		if d := e.RetryAfter(); d > 0 {
 			return d, true
 		}
+		return hintInside(err)
+	case wrapper, joiner:
+		return hintInside(err)
 	}
+	return 0, false // most errors: one look at their type
+}
+
+func hintInside(err error) (time.Duration, bool) {
 	switch e := err.(type) {
-	case interface{ Unwrap() error }:
+	case wrapper:
 		return Hint(e.Unwrap())
-	case interface{ Unwrap() []error }:
+	case joiner:
 		for _, err := range e.Unwrap() {
 			if d, ok := Hint(err); ok {
 				return d, true
@@ -51,7 +59,11 @@ func Hint(err error) (time.Duration, bool) {
 	return 0, false
 }
 
-type hinter interface{ RetryAfter() time.Duration }
+type (
+	hinter  interface{ RetryAfter() time.Duration }
+	wrapper interface{ Unwrap() error }
+	joiner  interface{ Unwrap() []error }
+)
 
 type permanentError struct{ err error }
 

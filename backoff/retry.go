@@ -87,18 +87,12 @@ func (r *retry) again(ctx context.Context, p *Policy, err error) error {
 	if e := r.streak.ending(limitOf(ctx), p, d); e.cause != nil {
 		return r.stop(e)
 	}
-	r.sleeper.sleep(ctx, noLock{}, d, nil)
+	r.sleeper.sleep(ctx, d, nil)
 	if e := endingOf(ctx); e.cause != nil {
 		return r.stop(e)
 	}
 	return nil
 }
-
-// noLock is the lock of what no other goroutine sees.
-type noLock struct{}
-
-func (noLock) Lock()   {}
-func (noLock) Unlock() {}
 
 func (r *retry) stop(e ending) error {
 	return &Error{r.attempts, r.streak.last, e.cause, e.ended}

@@ -3,7 +3,6 @@ package backoff
 import (
 	"context"
 	"math"
-	"sync"
 	"time"
 )
 
@@ -82,45 +81,38 @@ func limitOf(ctx context.Context) limit {
 }
 
 // sleeper is a timer for one goroutine, made when it is needed and used again.
-type sleeper struct {
-	timer    *time.Timer
-	sleeping bool
-	ended    bool // by end, before it began or meanwhile
-}
+type sleeper struct{ timer *time.Timer }
 
-// sleep waits for d, for ctx or for a value from wake, and reports whether it was
-// wake. If others may call end, mu guards the sleeper. A timer that has fired needs no
-// Stop, and a select of two cases is quicker than one of three.
-func (s *sleeper) sleep(ctx context.Context, mu sync.Locker, d time.Duration, wake <-chan struct{}) bool {
+// sleep waits for d, for ctx or for a value from wake, and reports whether it was wake.
+func (s *sleeper) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	if d <= 0 {
 		return false
 	}
-	mu.Lock()
-	if s.ended {
-		mu.Unlock()
-		return false
-	}
+	s.set(d)
+	return s.await(ctx, wake)
+}
+
+func (s *sleeper) set(d time.Duration) {
 	if s.timer == nil {
 		s.timer = time.NewTimer(d)
-	} else {
-		s.timer.Reset(d)
+		return
 	}
-	s.sleeping = true
-	mu.Unlock()
-	defer func() {
-		mu.Lock()
-		s.sleeping = false
-		s.timer.Stop()
-		mu.Unlock()
-	}()
+	s.timer.Reset(d)
+}
+
+// await is sleep after set. A timer that has fired needs no Stop, and a select of two
+// cases is quicker than one of three.
+func (s *sleeper) await(ctx context.Context, wake <-chan struct{}) bool {
 	for wake != nil {
 		select {
 		case <-s.timer.C:
 			return false
 		case <-ctx.Done():
+			s.timer.Stop()
 			return false
 		case _, ok := <-wake:
 			if ok {
+				s.timer.Stop()
 				return true
 			}
 			wake = nil // closed
@@ -129,14 +121,7 @@ func (s *sleeper) sleep(ctx context.Context, mu sync.Locker, d time.Duration, wa
 	select {
 	case <-s.timer.C:
 	case <-ctx.Done():
+		s.timer.Stop()
 	}
 	return false
-}
-
-// end ends the sleep that is under way, and those to come until ended is false.
-func (s *sleeper) end() {
-	s.ended = true
-	if s.sleeping {
-		s.timer.Reset(0)
-	}
 }
