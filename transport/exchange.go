@@ -155,7 +155,7 @@ func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	busy := x.ride(c, info.Reused)
 	suspect := x.armed && c != nil && info.Reused && x.host.isSuspect(c, known, info.IdleTime)
 	if suspect && !busy {
-		x.drop(info.Conn, closing)
+		x.drop(info.Conn)
 		return
 	}
 	x.host.gotConn(info)
