@@ -23,6 +23,9 @@ words=$(go -C tools run ./words ..) || {
 	fail "words: $(tail -n 1 <<<"$words")"
 }
 
+echo "-- the workflow"
+tool actionlint || fail "the workflow"
+
 echo "-- gofumpt"
 unformatted=$(tool gofumpt -l .) || fail "gofumpt"
 [ -z "$unformatted" ] || fail "not formatted with gofumpt: $unformatted"
