@@ -9,21 +9,21 @@
 //
 // # Use X when Y
 //
-//   - [github.com/connhygiene/connhygiene/backoff]: a client comes back to a
-//     server, alone or as one of thousands, or a server has to say "not now"
+//   - [github.com/connhygiene/connhygiene/backoff]: a client retries or reconnects,
+//     alone or as one of thousands, or a server has to say "not now"
 //   - [github.com/connhygiene/connhygiene/ttlcache]: a server asks an identity
-//     provider about credentials, and must survive floods, stampedes and outages
+//     provider about credentials, and must survive floods and outages
 //   - [github.com/connhygiene/connhygiene/transport]: an HTTP client should keep
-//     its connections, and a test should prove that it does
-//   - [github.com/connhygiene/connhygiene/listener]: a server must be ready before
-//     it is open, and no client may break its Accept
-//   - [github.com/connhygiene/connhygiene/dbpool]: a database/sql pool should
-//     neither thrash nor storm its server, and somebody asks how large it may be
+//     its connections, and notice the dead ones
+//   - [github.com/connhygiene/connhygiene/listener]: a server limits logins, opens
+//     when it is ready, and drains before it stops
+//   - [github.com/connhygiene/connhygiene/dbpool]: a pool of database/sql should
+//     neither thrash nor overload its server
 //
-// Fixtures for one's own tests are in listener/listenertest,
-// transport/transporttest and dbpool/dbpooltest. They work inside a
-// testing/synctest bubble, and so does everything else, since the packages know
-// no clock but package time.
+// Fixtures for tests of your own are in listener/listenertest,
+// transport/transporttest, dbpool/dbpooltest and ttlcache/ttlcachetest. They work
+// inside a testing/synctest bubble, and so do the packages, since they know no
+// clock but package time.
 //
 // # The storm
 //

@@ -35,39 +35,35 @@ func reconnect(ctx context.Context, connect func(ctx context.Context, up func())
 
 // A server that lets in no more logins at once than it can answer.
 func Example_server() {
-	login := func(*http.Request) error { return nil }
-	addr := make(chan net.Addr, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
-	go func() { served <- serve(ctx, login, func(a net.Addr) { addr <- a }) }()
-	visit(<-addr)
+	go func() { served <- serve(ctx, l, func(*http.Request) error { return nil }) }()
+	visit(l.Addr())
 	cancel()
 	fmt.Println(<-served)
 	// Output:
 	// 200 OK
-	// <nil>
+	// http: Server closed
 }
 
-func serve(ctx context.Context, login func(*http.Request) error, ready func(net.Addr)) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{ConnContext: listener.ConnContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func serve(ctx context.Context, l net.Listener, login func(*http.Request) error) error {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := login(r); err != nil {
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+			w.Header().Set("Connection", "close")            // or its next tries are not limited
+			http.Error(w, "denied", http.StatusUnauthorized) // 503 if there is no verdict: ttlcache knows
 			return
 		}
 		listener.AdmitContext(r.Context()) // logged in: the next client may begin
 		fmt.Fprintln(w, "welcome")
-	})}
-	srv.ConnState = listener.ConnState // requests that never log in free their place as well
+	})
+	srv := &http.Server{Handler: handler, ConnContext: listener.ConnContext, ConnState: listener.ConnState}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	ready(l.Addr())
-	if err := srv.Serve(listener.Throttle(l, listener.Limits{MaxPending: 20})); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return srv.Serve(listener.Throttle(l, listener.Limits{MaxPending: 20})) // http.ErrServerClosed at the end of ctx
 }
 
 func visit(addr net.Addr) {

@@ -61,7 +61,7 @@ func idleBelowOpen(c Config, ch Churn) *Advice {
 		return nil
 	}
 	return &Advice{Code: IdleBelowOpen, Field: "MaxIdle", Suggest: c.MaxOpen, Text: fmt.Sprintf(
-		"%d of %d connections were closed because %d were idle already: keep MaxOpen, and shrink with MaxIdleTime",
+		"%d of %d connections were closed because %d were idle already: keep MaxOpen of them idle, and let MaxIdleTime shrink the pool",
 		ch.ClosedIdle, ch.Opened, max(0, c.MaxIdle))}
 }
 

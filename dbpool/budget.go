@@ -21,8 +21,10 @@ const ThrashFloor = 2.5
 // pools stays below the server's limit, also during a rollout, and also if the dials of
 // all pools are abandoned at once.
 type Budget struct {
-	// MaxConnections is the limit of the server, at least 1: PostgreSQL's and
-	// MySQL's max_connections, PgBouncer's max_db_connections. See [ServerBudget].
+	// MaxConnections is the limit of the server, at least 1: PostgreSQL's and MySQL's
+	// max_connections, see [ServerBudget]. Of PgBouncer it is max_client_conn in
+	// transaction mode, default_pool_size in session mode, and for PerTenant
+	// max_db_connections.
 	MaxConnections int
 
 	// Reserved is how many of them are not for this service: superusers, people,

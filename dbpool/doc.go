@@ -9,6 +9,9 @@
 //	}
 //	db, err := dbpool.Open(connector, dbpool.Server(20)) // a *sql.DB with at most 20 connections
 //
+// Open dials through a [Connector]. A program that exports its counters makes the
+// Connector itself, by [NewConnector], and hands it to Open.
+//
 // By itself, a pool of database/sql opens any number of connections, all at once, keeps
 // two of them when they are idle (which causes connection churn), and gives a dial up
 // when its caller has left. Each of these has caused outages: a

@@ -373,7 +373,7 @@ func ExampleAdvise() {
 	for _, a := range dbpool.Advise(cfg, churn) {
 		fmt.Println(a.Text)
 	}
-	// Output: 120 of 122 connections were closed because 2 were idle already: keep MaxOpen, and shrink with MaxIdleTime
+	// Output: 120 of 122 connections were closed because 2 were idle already: keep MaxOpen of them idle, and let MaxIdleTime shrink the pool
 }
 
 func ExampleAdvice() {

@@ -35,8 +35,16 @@ func AuthPath(n int) Config {
 //     mode an idle connection of ours occupies one of the pooler's; and poolers
 //     are replaced more often than databases.
 //
-// How many connections the pooler needs behind it is a question for
-// [Budget.PerTenant].
+// In transaction mode n is the number of workers of this process, and the sum over all
+// processes must stay below the pooler's max_client_conn: a connection to the pooler is
+// cheap, and the pooler divides its own. Three processes of 16 workers did 15,085 queries
+// with n = 16, and 4,182 with n = 2, a share of the pooler's 20. In session mode each
+// connection holds one of the pooler's: divide its default_pool_size with a [Budget].
+// How many connections the pooler needs behind it is a question for [Budget.PerTenant].
+//
+// In transaction mode a driver must not prepare statements that PgBouncer does not know
+// (before 1.21, or without max_prepared_statements): pgx needs
+// default_query_exec_mode=exec in its DSN, or queries fail with SQLSTATE 42P05.
 func PgBouncer(n int) Config {
 	return Config{MaxOpen: n, MaxIdle: n, MaxLifetime: 5 * time.Minute, MaxIdleTime: 30 * time.Second}
 }

@@ -64,7 +64,7 @@
 //
 // [Limits.MaxPending] needs no rate at all. If clients wait in a long queue and give up
 // after a while, set [Limits.Patience], which rejects those that are about to give up, or
-// use [Reset]. Clients that wait for as long as it takes, such as those of a [Gate] that
+// use [Reset] if they back off. Clients that wait for as long as it takes, such as those of a [Gate] that
 // parks, need neither.
 //
 // # Shutdown, restarts and replicas

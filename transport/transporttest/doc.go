@@ -8,6 +8,7 @@
 //	func TestPollKeepsItsConnection(t *testing.T) {
 //		srv := transporttest.NewServer(t, status)
 //		client := pollClient{url: srv.URL, http: srv.Client()}
+//		transporttest.Check(t, client.http) // names bodies that are never closed
 //		for range 10 {
 //			_ = client.poll(t.Context())
 //		}

@@ -26,10 +26,9 @@ type Provider struct {
 	// one every lookup returns a [*ProviderError].
 	URL string
 
-	// Client sends the requests. Nil means a client of its own over
-	// http.DefaultTransport, which keeps two idle connections: give it one whose
-	// transport keeps as many as the cache has MaxLoads, transport.New(32) for instance.
-	// Redirects are never followed, also if the Client follows them: a redirect would
+	// Client sends the requests. Nil means a client over a copy of http.DefaultTransport
+	// that keeps 64 idle connections, or over http.DefaultTransport itself if that has been
+	// replaced by something else than an *http.Transport. Redirects are never followed, also if the Client follows them: a redirect would
 	// send the token elsewhere.
 	Client *http.Client
 
@@ -54,6 +53,7 @@ type Provider struct {
 const (
 	defaultMaxBytes = 64 << 10
 	defaultTimeout  = 10 * time.Second
+	idleConns       = 64 // as many as MaxLoads of most caches, and net/http's 2 dial for each other
 )
 
 // A ProviderError says that the identity provider gave no verdict. It is no denial.
@@ -101,6 +101,10 @@ func newIntrospector(p Provider) *introspector {
 	in.name, in.broken = nameOf(p.URL)
 	if p.Client != nil {
 		in.client = *p.Client
+	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = t.Clone()
+		t.MaxIdleConnsPerHost = idleConns
+		in.client.Transport = t
 	}
 	in.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if in.MaxBytes == 0 {

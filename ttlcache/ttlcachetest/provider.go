@@ -29,7 +29,9 @@ type Provider struct {
 	// their caller has left, as in a real server that does not notice. Zero and less: no limit.
 	Parallel int
 
-	// IgnoreContext makes lookups run to their end although their context has ended.
+	// IgnoreContext makes Load return late, and with success, although its context has
+	// ended: a client without a time-out. Leave it off for a provider that does not
+	// notice that its caller has left, see Parallel.
 	IgnoreContext bool
 
 	mu     sync.Mutex // guards the fields below
