@@ -95,8 +95,8 @@ type Config[C, V any] struct {
 	Tier Tier
 
 	// Secret keeps the tier from reading, forging or moving verdicts: at least 32 random
-	// bytes, the same for all caches that share the Tier. With another one a cache does
-	// not find their verdicts, and takes each of their revocations for one of everything.
+	// bytes, the same for all caches that share the Tier. A cache with another one finds
+	// none of their verdicts, and hears of no revocation of theirs but those of everything.
 	// Without Tier it has no effect.
 	Secret []byte
 

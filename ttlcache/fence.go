@@ -37,8 +37,9 @@ func (f fence) with(earlier fence) fence {
 // A run is the state of a credential while loads of it run. Revocations of others do not
 // touch it.
 type run struct {
-	loads int   // that run, those whose time is over among them
-	fence fence // the last revocation, or denial, since the first of them began
+	loads  int   // that run, those whose time is over among them
+	fence  fence // the last revocation, or denial here, since the first of them began
+	denied fence // the last denial that the log has told of: it stops positive verdicts
 }
 
 // bars refuse a Put whose question is older than a revocation or a denial of its

@@ -42,7 +42,6 @@ type flight[V any] struct {
 	began     time.Time
 	slotFreed bool   // it has left the admission
 	lease     uint64 // of the tier for the answer, or zero
-	spread    bool   // the tier was told of its denial
 
 	// The lock of the shard guards these.
 	early      bool // the tier is asked first, and the admission does not know the flight

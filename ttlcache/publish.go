@@ -13,10 +13,7 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 		s.mu.Unlock()
 		return false
 	}
-	// The revocation may be the echo of this very denial from the tier: asking again would
-	// get the same answer and the same echo.
-	echo := a.denied && f.spread
-	if s.cleared.stops(q) || !echo && s.running[f.key].fence.stops(q) {
+	if f.stoppedLocked(q, a.denied) {
 		s.mu.Unlock()
 		return false
 	}
@@ -32,6 +29,19 @@ func (c *Cache[C, V]) publish(f *flight[V], q question, a answer[V]) bool {
 	}
 	c.tell(Event{Kind: kind, Key: f.key.name(), Err: a.err, Took: time.Since(f.began)})
 	return true
+}
+
+// stoppedLocked reports whether the credential was revoked since q.
+func (f *flight[V]) stoppedLocked(q question, denied bool) bool {
+	r := f.shard.running[f.key]
+	return f.shard.cleared.stops(q) || r.fence.stops(q) || !denied && r.denied.stops(q)
+}
+
+// stopped is stoppedLocked of a denial.
+func (f *flight[V]) stopped(q question) bool {
+	f.shard.mu.RLock()
+	defer f.shard.mu.RUnlock()
+	return f.stoppedLocked(q, true)
 }
 
 // rememberLocked stores a verdict, unless one that was asked for later is known: then

@@ -22,8 +22,7 @@ func (c *Cache[C, V]) Revoke(cred C) bool {
 	return served
 }
 
-// revokeKey is Revoke without the others, or what it means here that the log says so: then
-// a denial stays, since the others write down theirs.
+// revokeKey is Revoke without the others, or what it means here that the log says so.
 func (c *Cache[C, V]) revokeKey(k digest, log bool) bool {
 	s := c.shard(&k)
 	s.mu.Lock()
@@ -31,13 +30,11 @@ func (c *Cache[C, V]) revokeKey(k digest, log bool) bool {
 	if r := s.running[k]; r != nil {
 		r.fence = f
 	}
-	e := c.forgetLocked(s, k)
-	var d *entry[error]
+	e, d := c.forgetLocked(s, k), c.denials.remove(k)
 	if log {
 		s.told.raise(&k, f.at+1)
 	} else {
 		s.bars.raise(&k, f.at+1) // the order within an instant is unknown
-		d = c.denials.remove(k)
 	}
 	s.mu.Unlock()
 	if e != nil && f.at < e.dead || d != nil && f.at < d.dead {
@@ -47,14 +44,32 @@ func (c *Cache[C, V]) revokeKey(k digest, log bool) bool {
 	return false
 }
 
+// deniedElsewhere is what it means here that the log tells of a denial, be it one of this
+// cache: it ends a positive verdict, and no denial. Without that replicas would take turns
+// in undoing the denials of each other.
+func (c *Cache[C, V]) deniedElsewhere(k digest) {
+	s := c.shard(&k)
+	s.mu.Lock()
+	f := c.fence(true)
+	if r := s.running[k]; r != nil {
+		r.denied = f
+	}
+	e := c.forgetLocked(s, k)
+	s.told.raise(&k, f.at+1)
+	s.mu.Unlock()
+	if e != nil && f.at < e.dead {
+		c.revoked(k)
+	}
+}
+
 // RevokeFunc forgets every positive verdict that match reports, by user, by
 // organisation, by token, and returns how many were still served. It holds as
 // Revoke does: loads in flight are judged on their answers, and those reported ask
 // again. So match is called on their goroutines as well, and later on; it must be
 // safe for that, must not change, and must not panic. A match that is nil panics.
 //
-// With a [Tier] the credentials that it ends here are revoked in the other caches too.
-// Verdicts that only those know are not: [Cache.RevokeTag] reaches them.
+// With a [Tier] the credentials that it ends here are revoked in the other caches too, or
+// everything if there are more than 4096. Verdicts that only those know are not: [Cache.RevokeTag] reaches them.
 func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 	if match == nil {
 		panic("ttlcache: RevokeFunc with nil match")
@@ -78,6 +93,28 @@ func (c *Cache[C, V]) Expire(match func(V) bool) int {
 	keys, served := c.endWhere(match, false, true)
 	c.spreadSoon(Revocation{Keys: keys})
 	return len(served)
+}
+
+// endAll is what it means here that the log tells of everything: as Clear, but the
+// credentials stay known, so that the fleet does not have to wait behind strangers.
+func (c *Cache[C, V]) endAll() {
+	var served []digest
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		f := c.fence(true)
+		s.cleared = f.with(s.cleared)
+		for _, e := range slices.Collect(maps.Values(s.verdicts.entries)) {
+			s.endLocked(e)
+			if f.at < e.dead {
+				served = append(served, e.key)
+			}
+		}
+		c.config.noteDueLocked(s)
+		s.mu.Unlock()
+	}
+	c.denials.clear() // no earlier answer can add to it any more
+	c.revoked(served...)
 }
 
 // endWhere ends, in this cache, the positive verdicts that match reports. It returns their

@@ -28,7 +28,8 @@ func derive(secret []byte, purpose string) []byte {
 // AES-256-GCM under a key of each credential, so that no number of verdicts uses up its
 // random nonces. The digest of the credential and the position in the log are
 // authenticated with it: a sealed verdict is good under no other digest and at no other
-// position.
+// position. Either the key of each credential or the authenticated digest would be enough
+// for the former; both are there so that one mistake is none.
 type sealer struct{ secret []byte }
 
 // A parcel is what is sealed. No clock of one replica is compared with that of another

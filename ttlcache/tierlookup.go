@@ -170,12 +170,12 @@ func (c *Cache[C, V]) longer(f *flight[V], e *entry[V]) bool {
 func (c *Cache[C, V]) offer(f *flight[V], q question, a answer[V]) {
 	switch {
 	case c.share == nil || f.ctx.Err() != nil:
+	case a.denied && f.stopped(q): // the load asks again; this denial would stop its next answer
 	case a.denied && f.known:
-		f.spread = true
 		c.leave(f).tell()
-		c.spreadSoon(Revocation{Keys: [][32]byte{f.key}})
+		c.spreadSoon(c.share.denial(f.key))
 	case a.denied:
-		c.share.outbox.denied(f.key)
+		c.share.outbox.deniedStranger(f.key)
 		c.send()
 	case f.lease != 0 && c.config.TTL > 0 && c.share.wanted():
 		c.leave(f).tell()

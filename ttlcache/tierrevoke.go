@@ -2,10 +2,8 @@ package ttlcache
 
 import (
 	"context"
-	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -134,11 +132,19 @@ func (s *sharing[V]) pause(d time.Duration) bool {
 
 // told is called for each entry of the log. What it says is done when it returns.
 func (c *Cache[C, V]) told(r Revocation, at uint64) {
+	denial := c.share.isDenial(r)
+	if denial {
+		r.Tags = nil
+	}
 	c.share.fences.add(r, at) // first: what is found from now on has been asked for before
 	switch {
 	case r.All:
-		_, served := c.endWhere(func(V) bool { return true }, true, true) // the fleet stays known
-		c.revoked(served...)
+		c.endAll()
+		return
+	case denial:
+		for _, k := range r.Keys {
+			c.deniedElsewhere(k)
+		}
 		return
 	case len(r.Keys)+len(r.Tags) == 0:
 		c.share.beaten()
@@ -152,20 +158,36 @@ func (c *Cache[C, V]) told(r Revocation, at uint64) {
 	}
 }
 
+// denial is what the log is told of credentials that were denied: a revocation whose only
+// tag is one that no verdict has.
+func (s *sharing[V]) denial(keys ...[32]byte) Revocation {
+	return Revocation{Keys: keys, Tags: [][32]byte{s.denied}}
+}
+
+func (s *sharing[V]) isDenial(r Revocation) bool { return len(r.Tags) == 1 && r.Tags[0] == s.denied }
+
 // spread tells the tier, for at most that long, and puts off what it could not tell.
 func (c *Cache[C, V]) spread(ctx context.Context, within time.Duration, r Revocation) error {
 	if c.share == nil {
 		return nil
+	}
+	if len(r.Keys) > maxOutbox { // no log has to take more at once
+		r = Revocation{All: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := c.share.revoke(ctx, r)
 	if err != nil {
 		c.tierFailed(err)
-		c.share.outbox.add(r)
-		c.send()
+		c.putOff(r)
 	}
 	return err
+}
+
+// putOff leaves r to the sender.
+func (c *Cache[C, V]) putOff(r Revocation) {
+	c.share.outbox.add(r, c.share.isDenial(r))
+	c.send()
 }
 
 // revoke returns when ctx is done, be it that the tier ignores it.
@@ -193,104 +215,5 @@ func (c *Cache[C, V]) spreadSoon(r Revocation) {
 		_ = c.spread(context.Background(), tierTimeout, r)
 		return
 	}
-	c.share.outbox.add(r)
-	c.send()
-}
-
-// An outbox is what the tier has yet to be told.
-type outbox struct {
-	mu         sync.Mutex // guards the fields below
-	keys, tags map[[32]byte]struct{}
-	all        bool
-	sending    bool
-}
-
-const (
-	maxOutbox  = 4096 // beyond, everything is revoked
-	maxDenials = 256  // beyond, of those no denial is told
-)
-
-// add puts r into the outbox. What is too much is everything.
-func (o *outbox) add(r Revocation) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, k := range r.Keys {
-		put(&o.keys, k)
-	}
-	for _, t := range r.Tags {
-		put(&o.tags, t)
-	}
-	o.all = o.all || r.All || len(o.keys)+len(o.tags) > maxOutbox
-	if o.all {
-		o.keys, o.tags = nil, nil
-	}
-}
-
-// denied puts a key in whose credential was never valid here and has been denied. A flood
-// of those is no reason to fill the log: the tier has hardly anything on them.
-func (o *outbox) denied(k digest) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.all || len(o.keys) >= maxDenials {
-		return
-	}
-	put(&o.keys, k)
-}
-
-func put(set *map[[32]byte]struct{}, d [32]byte) {
-	if *set == nil {
-		*set = make(map[[32]byte]struct{})
-	}
-	(*set)[d] = struct{}{}
-}
-
-// take empties the outbox. With nothing in it the sender ends.
-func (o *outbox) take() (r Revocation, ok bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r = Revocation{Keys: slices.Collect(maps.Keys(o.keys)), Tags: slices.Collect(maps.Keys(o.tags)), All: o.all}
-	o.keys, o.tags, o.all = nil, nil, false
-	o.sending = r.All || len(r.Keys)+len(r.Tags) > 0
-	return r, o.sending
-}
-
-// start reports whether a sender is needed.
-func (o *outbox) start() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.sending || !o.all && len(o.keys)+len(o.tags) == 0 {
-		return false
-	}
-	o.sending = true
-	return true
-}
-
-// send begins to empty the outbox.
-func (c *Cache[C, V]) send() {
-	s := c.share
-	if s.ctx.Err() != nil || !s.outbox.start() {
-		return
-	}
-	s.begin(func() {
-		const least, most = 50 * time.Millisecond, time.Second
-		wait := least
-		for {
-			r, ok := s.outbox.take()
-			if !ok {
-				return
-			}
-			ctx, cancel := context.WithTimeout(s.ctx, most)
-			err := s.revoke(ctx, r)
-			cancel()
-			if err == nil {
-				wait = least // the next ones go together
-			} else {
-				s.outbox.add(r)
-				wait = min(2*wait, most)
-			}
-			if !s.pause(wait) {
-				return
-			}
-		}
-	})
+	c.putOff(r)
 }

@@ -21,7 +21,8 @@ type sharing[V any] struct {
 	codec   Codec[V]
 	sealer  sealer
 	tags    func(V) []string
-	hasher  *hasher // of tags
+	hasher  *hasher  // of tags
+	denied  [32]byte // the tag of denials
 	now     func() instant
 	places  chan struct{}
 	breaker breaker
@@ -43,6 +44,7 @@ func newSharing[C, V any](c Config[C, V], now func() instant) *sharing[V] {
 		tier: c.Tier, codec: c.Codec, tags: c.Tags, now: now,
 		sealer: sealer{derive(c.Secret, "seal")},
 		hasher: newHasherWith(derive(c.Secret, "tag")),
+		denied: [32]byte(derive(c.Secret, "denied")),
 		places: make(chan struct{}, tierPlaces),
 		fences: newPositions(),
 		heard:  make(chan struct{}),
