@@ -46,5 +46,6 @@
 // # Concurrency
 //
 // All methods may be called from any number of goroutines. A [Tier] has the goroutines of
-// its client, from the first use to Close.
+// its client, from the first use to Close; with a cluster whose nodes have changed, two of
+// them sleep for up to five seconds longer.
 package redistier

@@ -67,7 +67,7 @@ func (w *follower) follow(ctx context.Context) error {
 	conn, release := client.Dedicate()
 	defer release()
 	defer conn.Close() // what has not been answered must not answer somebody else
-	if err := checkVersion(ctx, conn); err != nil {
+	if err := w.tier.checkVersion(ctx, conn); err != nil {
 		return err
 	}
 	for {
@@ -178,7 +178,7 @@ func (t *Tier) Check(ctx context.Context) error {
 	conn, release := client.Dedicate()
 	defer release()
 	defer conn.Close()
-	if err := checkVersion(ctx, conn); err != nil {
+	if err := t.checkVersion(ctx, conn); err != nil {
 		return err
 	}
 	w := follower{tier: t, tell: func(ttlcache.Revocation, uint64) {}}
@@ -188,10 +188,12 @@ func (t *Tier) Check(ctx context.Context) error {
 // oldest is the first version with flags of scripts.
 const oldest = 7
 
-func checkVersion(ctx context.Context, conn rueidis.DedicatedClient) error {
+// checkVersion asks by a script with a key of ours, which any version takes: in a cluster
+// INFO alone would bind the connection to any node, and the next command be refused.
+func (t *Tier) checkVersion(ctx context.Context, conn rueidis.DedicatedClient) error {
 	within, cancel := context.WithTimeout(ctx, giveUp)
 	defer cancel()
-	info, err := conn.Do(within, conn.B().Info().Section("server").Build()).ToString()
+	info, err := conn.Do(within, conn.B().Eval().Script("return redis.call('INFO', 'server')").Numkeys(1).Key(t.names.log).Build()).ToString()
 	if err != nil {
 		return fmt.Errorf("redistier: info: %w", err)
 	}

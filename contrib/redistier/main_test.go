@@ -17,8 +17,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// rueidis waits up to a second before it looks at the cluster again, also after Close.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+	// rueidis waits up to a second before it looks at the cluster again, and five before it
+	// closes the connections to nodes that have gone, also after Close.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
 // A server is a redis-server of one test, on a port of its own.
