@@ -75,6 +75,7 @@ func (b *backlog) restore(l net.Listener) {
 // resize makes l's queue n connections long, as far as l and the system allow:
 // through l's own SetBacklog, or listen(2).
 func resize(l net.Listener, n int) error {
+	l = unwoken(l)
 	if s, ok := l.(interface{ SetBacklog(n int) error }); ok {
 		return s.SetBacklog(n)
 	}
@@ -115,7 +116,7 @@ func queueOf(l net.Listener) (n int) {
 }
 
 func ask(l net.Listener, question func(fd uintptr)) {
-	sc, ok := l.(syscall.Conn)
+	sc, ok := unwoken(l).(syscall.Conn)
 	if !ok {
 		return
 	}

@@ -23,15 +23,18 @@ type binding interface {
 
 // parked is a binding that always listens. While the gate is closed it does not
 // accept, and clients wait in the kernel's queue.
-type parked struct{ l net.Listener }
-
-func (p parked) listen(context.Context) (net.Listener, error) {
-	return p.l, p.wake(time.Time{})
+type parked struct {
+	l     net.Listener
+	wakes wakes // l, or around it
 }
 
-func (p parked) leave(net.Listener) error { return p.wake(time.Unix(1, 0)) }
+func (p parked) listen(context.Context) (net.Listener, error) {
+	return p.wakes, p.wakes.SetDeadline(time.Time{})
+}
 
-func (p parked) release(net.Listener) error { return p.l.Close() }
+func (p parked) leave(net.Listener) error { return p.wakes.SetDeadline(time.Unix(1, 0)) }
+
+func (p parked) release(net.Listener) error { return p.wakes.Close() }
 
 func (p parked) file(net.Listener) (*os.File, error) {
 	f, err := fileOf(p.l)
@@ -39,15 +42,6 @@ func (p parked) file(net.Listener) (*os.File, error) {
 		u.SetUnlinkOnClose(false)
 	}
 	return f, err
-}
-
-// wake ends a blocked Accept with a deadline in the past. A listener without
-// deadlines goes on waiting; the gate keeps what it then accepts.
-func (p parked) wake(deadline time.Time) error {
-	if l, ok := p.l.(interface{ SetDeadline(t time.Time) error }); ok {
-		return l.SetDeadline(deadline)
-	}
-	return nil
 }
 
 // errNotListening is File's error at a gate that refuses.

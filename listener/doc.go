@@ -82,7 +82,7 @@
 //
 // All methods may be called from any number of goroutines. A Gate and a Throttled have
 // no goroutine of their own, except while a Reject hook runs, while an address is waited
-// for, and the timer of MaxAge; a Merged has one for each of its listeners, from the
+// for, the timer of MaxAge, and under NewGate of a listener without deadlines; a Merged has one for each of its listeners, from the
 // first Accept to Close.
 //
 // # Expected behaviour of callers

@@ -91,15 +91,18 @@ type GateStats struct {
 // is closed clients wait in l's queue.
 //
 // An Accept of l that is under way when the gate is shut is ended through l's
-// SetDeadline, which the listeners of package net have. A listener without it
-// goes on to wait, and the connection that it yields is kept for the next Open.
+// SetDeadline, which the listeners of package net have. A listener without it, such as
+// that of tls.NewListener, goes on to wait in a goroutine, until it is closed; the
+// connection that it yields is kept for the next Open.
 //
 // NewGate panics if l is nil.
 func NewGate(l net.Listener) *Gate {
 	if l == nil {
 		panic("listener: NewGate with nil listener")
 	}
-	return newGate(parked{l}, l.Addr(), true)
+	g := newGate(nil, l.Addr(), true)
+	g.binding = parked{l, wakeable(l, g.wasReset)}
+	return g
 }
 
 func newGate(b binding, addr net.Addr, park bool) *Gate {
@@ -170,6 +173,9 @@ func (g *Gate) shut(drain bool) error {
 	g.mu.Unlock()
 	switch g.State() {
 	case Closed:
+		if drain {
+			g.become(Closed, nil) // wakes an Accept that waits for Open
+		}
 		return nil
 	case Done:
 		return closedError("shut", g.addr)
@@ -383,6 +389,13 @@ func (g *Gate) sizeAgain(l net.Listener) {
 	if due {
 		_ = resize(l, n)
 	}
+}
+
+// wasReset counts a connection that was accepted and is not wanted any more.
+func (g *Gate) wasReset() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stats.Reset++
 }
 
 func (g *Gate) failed() {

@@ -1,0 +1,68 @@
+package listener_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/connhygiene/connhygiene/listener"
+	"github.com/connhygiene/connhygiene/listener/listenertest"
+)
+
+// A server that is told to end before it was ready, or after its gate was shut, drains as
+// any other: the Accept that waits for the gate to open holds nothing.
+func TestDrainOfAShutGate(t *testing.T) {
+	for name, open := range map[string]bool{"never open": false, "shut": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				inner := listenertest.New()
+				g := listener.NewGate(inner)
+				l := listener.Throttle(g, listener.Limits{MaxConns: 9})
+				defer l.Close()
+				if open {
+					require.NoError(t, g.Open(t.Context()))
+					connect(t, inner)
+					accept(t, l)
+				}
+				got := acceptLater(l)
+				synctest.Wait()
+				require.NoError(t, g.Shut())
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				require.NoError(t, l.Drain(ctx, 1, nil))
+				pending(t, got)
+				require.NoError(t, g.Open(t.Context()))
+				client := connect(t, inner)
+				require.Equal(t, client.LocalAddr(), (<-got).RemoteAddr())
+			})
+		})
+	}
+}
+
+// An Accept of a listener that nothing but Close can wake, such as that of tls.NewListener,
+// holds no connection. What it yields later waits for the next Open.
+func TestDrainOfAListenerWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := listenertest.New()
+		g := listener.NewGate(struct{ net.Listener }{inner})
+		require.NoError(t, g.Open(t.Context()))
+		l := listener.Throttle(g, listener.Limits{MaxConns: 9})
+		defer l.Close()
+		connect(t, inner)
+		accept(t, l)
+		got := acceptLater(l)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, l.Drain(ctx, 1, nil))
+		late := connect(t, inner)
+		pending(t, got)
+		require.NoError(t, g.Open(t.Context()))
+		require.Equal(t, late.LocalAddr(), (<-got).RemoteAddr())
+	})
+}
