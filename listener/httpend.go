@@ -73,7 +73,8 @@ type httpEnds struct {
 	conns map[net.Conn]*httpConn
 }
 
-// httpConn is a connection that the server has not closed, and no handler hijacked.
+// httpConn is a connection that the server has not closed, and no handler hijacked; or
+// one that was told to end and is not the server's: not yet, or hijacked before.
 type httpConn struct {
 	net.Conn // as the server has it, with TLS
 	busy     bool
@@ -82,10 +83,15 @@ type httpConn struct {
 }
 
 func (e *httpEnds) add(c net.Conn) *httpConn {
-	h := &httpConn{Conn: c}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.conns[innermost(c)] = h
+	key := innermost(c)
+	h := e.conns[key]
+	if h == nil {
+		h = new(httpConn)
+		e.conns[key] = h
+	}
+	h.Conn = c
 	return h
 }
 
@@ -112,9 +118,15 @@ func (e *httpEnds) state(c net.Conn, s http.ConnState) {
 		if h.leaving {
 			h.due.Reset(e.grace)
 		}
-	case http.StateClosed, http.StateHijacked:
+	case http.StateHijacked:
 		delete(e.conns, key)
-		if h.leaving && s == http.StateClosed {
+		h.busy = false
+		if h.leaving {
+			h.due.Reset(e.grace)
+		}
+	case http.StateClosed:
+		delete(e.conns, key)
+		if h.leaving {
 			h.due.Stop()
 		}
 	}
@@ -124,23 +136,28 @@ func (e *httpEnds) state(c net.Conn, s http.ConnState) {
 func (e *httpEnds) end(c net.Conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h := e.conns[innermost(c)]
-	switch {
-	case h == nil: // hijacked
-		time.AfterFunc(e.grace, func() { _ = c.Close() })
-	case !h.leaving:
+	key := innermost(c)
+	h := e.conns[key]
+	if h == nil { // hijacked, or on its way to the server, which then answers one request
+		h = &httpConn{Conn: c}
+		e.conns[key] = h
+	}
+	if !h.leaving {
 		h.leaving = true
-		h.due = time.AfterFunc(e.grace, func() { e.closeIdle(h) })
+		h.due = time.AfterFunc(e.grace, func() { e.closeIdle(key, h) })
 	}
 }
 
 // closeIdle closes a connection that has had its time, unless it is in use: then
 // StateIdle gives it the time again.
-func (e *httpEnds) closeIdle(h *httpConn) {
+func (e *httpEnds) closeIdle(key net.Conn, h *httpConn) {
 	e.mu.Lock()
-	busy := h.busy
+	busy, c := h.busy, h.Conn
+	if !busy && e.conns[key] == h {
+		delete(e.conns, key)
+	}
 	e.mu.Unlock()
 	if !busy {
-		_ = h.Close()
+		_ = c.Close()
 	}
 }
