@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -42,18 +43,41 @@ func (h *held) admit() bool {
 	return true
 }
 
-// ConnState admits a connection that is idle, which means that it has been answered;
-// an answered connection logs in no more. It is meant for http.Server.ConnState, on
+// ConnState admits a connection that is idle after a request, which means that it has been
+// answered; an answered connection logs in no more. It is meant for http.Server.ConnState, on
 // a port where not only agents log in: each health checker with an idle keep-alive
 // connection would otherwise hold a pending place for PendingTimeout.
 //
 // A login that is refused is an answer as well, so let a handler that refuses one end
 // the connection (w.Header().Set("Connection", "close")), if clients that fail are to
 // count against MaxPending only while they are asked.
+//
+// HTTP/2 needs TLS for that. Without TLS (http.Protocols.SetUnencryptedHTTP2) ConnState
+// takes a connection for answered as soon as it begins, and MaxPending limits nothing: there
+// let the handlers admit.
 func ConnState(c net.Conn, s http.ConnState) {
-	if s == http.StateIdle {
+	if s == http.StateIdle && !begins(c) {
 		Admit(c)
 	}
+}
+
+// begins reports whether this is the first StateIdle of an HTTP/2 connection, which the
+// server says when it begins, before any request.
+func begins(c net.Conn) bool {
+	tc := find[interface{ ConnectionState() tls.ConnectionState }](c)
+	if tc == nil || tc.ConnectionState().NegotiatedProtocol != "h2" {
+		return false
+	}
+	h := find[holder](c)
+	return h != nil && h.hold().begins()
+}
+
+func (h *held) begins() bool {
+	h.t.mu.Lock()
+	defer h.t.mu.Unlock()
+	first := !h.begun
+	h.begun = true
+	return first
 }
 
 // askTime is how long AdmitAddr waits for addresses that it asks for.

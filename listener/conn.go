@@ -20,7 +20,10 @@ type held struct {
 	age      uint8 // between half of MaxAge, 0, and all of it, 255
 	counted  bool  // under limits that count; never changes
 	pending  bool
+	begun    bool // HTTP/2 has begun
+	raw      bool // not wrapped, and only in the list of the pending
 	leaving  bool // told to end
+	ended    bool // its end was called: by MaxAge, or the drain that is under way
 	released bool
 }
 
