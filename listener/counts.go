@@ -36,11 +36,11 @@ func (t *Throttled) pendingFullLocked() bool {
 	if t.lim.MaxPending <= 0 || t.pending.n < t.lim.MaxPending {
 		return false
 	}
-	if !t.lim.Raw {
+	if t.pending.raw == 0 {
 		return true
 	}
 	for h := range t.pending.all() {
-		if c, ok := h.conn.(*net.TCPConn); ok && endedTCP(c) {
+		if h.raw && endedTCP(h.conn.(*net.TCPConn)) {
 			t.unpendLocked(h)
 		}
 	}
@@ -71,7 +71,7 @@ func (t *Throttled) nextExpiryLocked(now time.Time) time.Duration {
 	if timeout > 0 {
 		wait = max(0, t.pending.oldest().since+timeout-now.Sub(t.started))
 	}
-	if t.lim.Raw && (wait < 0 || wait > lookAgain) {
+	if t.pending.raw > 0 && (wait < 0 || wait > lookAgain) {
 		wait = lookAgain
 	}
 	return wait
@@ -129,7 +129,7 @@ func (t *Throttled) letInLocked(c net.Conn, s *sourceCount, counted bool, now ti
 	pendingRaw := counted && socket && t.lim.raw()
 	if (!counted || pendingRaw) && t.raws.add(c) {
 		if pendingRaw {
-			t.pendLocked(&held{t: t, conn: c, counted: true, since: now.Sub(t.started)})
+			t.pendLocked(&held{t: t, conn: c, counted: true, raw: true, since: now.Sub(t.started)})
 		}
 		return c
 	}
@@ -151,6 +151,18 @@ func (t *Throttled) pendLocked(h *held) {
 	t.pending.add(h)
 	if h.source != nil {
 		h.source.pending++
+	}
+}
+
+// forgetRawLocked is release for a connection that is not wrapped.
+func (t *Throttled) forgetRawLocked(c net.Conn) {
+	t.raws.forget(c)
+	for h := range t.pending.all() {
+		if h.raw && h.conn == c {
+			t.unpendLocked(h)
+			t.wakeLocked()
+			return
+		}
 	}
 }
 

@@ -47,7 +47,8 @@ type drain struct {
 // protocol's own words and return: a close frame, a message on the stream, or for http.Server
 // the function that [HTTPEnd] returns. It need not close the connection itself, but the
 // connection must be closed. With nil Drain closes it. A request that a client has just sent
-// over a connection that is closed under it fails, so prefer a protocol's own words.
+// over a connection that is closed under it fails, so prefer a protocol's own words. A
+// connection that MaxAge or Rebalance has told before is ended as well, if it is still there.
 //
 // Drain returns nil when no connection is left and all calls of end have returned. It
 // ends early, with an error, and leaves open connections alone:
@@ -110,7 +111,7 @@ func (t *Throttled) Rebalance(ctx context.Context, perSecond float64, share func
 // balancer reads it.
 func (t *Throttled) State() State {
 	t.mu.Lock()
-	done, draining := t.done, t.drained || t.draining != nil && t.draining.final
+	done, draining := t.done, t.drained || t.drainsLocked()
 	t.mu.Unlock()
 	switch g, ok := t.l.(*Gate); {
 	case done:
@@ -122,6 +123,9 @@ func (t *Throttled) State() State {
 	}
 	return Opened
 }
+
+// drainsLocked reports whether a Drain is under way.
+func (t *Throttled) drainsLocked() bool { return t.draining != nil && t.draining.final }
 
 func (t *Throttled) startDrain(perSecond float64, final bool) (*drain, error) {
 	if !(perSecond > 0) { // NaN
@@ -140,6 +144,7 @@ func (t *Throttled) startDrain(perSecond float64, final bool) (*drain, error) {
 	}
 	if final {
 		close(t.left)
+		t.untellLocked()
 	}
 	t.draining = &drain{final: final, changed: make(chan struct{}, 1), ended: make(chan struct{})}
 	return t.draining, nil

@@ -77,6 +77,9 @@ func (t *Throttled) takeBack(c net.Conn) (<-chan struct{}, bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !wrapped {
+		t.forgetRawLocked(c)
+	}
 	t.stats.Accepted--
 	return nil, true
 }
@@ -102,21 +105,27 @@ func (t *Throttled) failure(err error) error {
 // client in hand: an exempt client that is alone in the queue must not wait for room.
 // It reports false after Close.
 func (t *Throttled) ready() bool {
-	if t.inForce.Load().Exempt == nil {
-		t.await(nil, t.leaves())
+	for drain := t.leaves(); t.inForce.Load().Exempt == nil; {
+		if !t.await(nil, drain) {
+			break
+		}
 	}
 	return !stopped(t.closed)
 }
 
-// await waits for room, for Close, or until shut or drain is closed.
-func (t *Throttled) await(shut, drain <-chan struct{}) {
-	for !stopped(t.closed) && !stopped(shut) && !stopped(drain) {
-		wait, room := t.room()
-		if room {
-			return
-		}
-		t.pause(wait, shut, drain)
+// await waits for room, and reports false if there is some, after Close, or if shut or
+// drain is closed. It reports true if it is to be called again, since limits may have
+// changed.
+func (t *Throttled) await(shut, drain <-chan struct{}) bool {
+	if stopped(t.closed) || stopped(shut) || stopped(drain) {
+		return false
 	}
+	wait, room := t.room()
+	if room {
+		return false
+	}
+	t.pause(wait, shut, drain)
+	return true
 }
 
 // pause waits for d, for ever if negative, or for what may have changed sooner.

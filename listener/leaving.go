@@ -46,13 +46,25 @@ func (h *held) leavingNotice() <-chan struct{} {
 
 // tellLocked tells a connection that it is to end.
 func (t *Throttled) tellLocked(h *held) {
+	if !h.ended {
+		h.ended = true
+		t.untold--
+	}
 	if h.leaving {
 		return
 	}
 	h.leaving = true
-	t.untold--
 	t.stats.Drained++
 	t.notifyLocked(h)
+}
+
+// untellLocked lets a Drain end what MaxAge or Rebalance has told before.
+func (t *Throttled) untellLocked() {
+	for h := range t.wrapped.all() {
+		h.ended = false
+	}
+	t.untold = t.wrapped.n
+	t.raws.untell()
 }
 
 func (t *Throttled) notifyLocked(h *held) {
@@ -79,14 +91,14 @@ func (t *Throttled) tellOne() net.Conn {
 	if t.untold > 0 {
 		first := rand.IntN(t.wrapped.n)
 		for i := range t.wrapped.n {
-			if h := t.wrapped.at((first + i) % t.wrapped.n); !h.leaving {
+			if h := t.wrapped.at((first + i) % t.wrapped.n); !h.ended {
 				t.tellLocked(h)
 				return h.conn
 			}
 		}
 	}
-	c := t.raws.untold()
-	if c != nil {
+	c, first := t.raws.tell()
+	if first {
 		t.stats.Drained++
 	}
 	return c
@@ -96,7 +108,7 @@ func (t *Throttled) tellOne() net.Conn {
 func (t *Throttled) anyUntold() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.untold+t.raws.untoldCount() > 0
+	return t.untold+t.raws.untold() > 0
 }
 
 // openNow returns how many connections are open, counted or not.
@@ -111,7 +123,7 @@ func (t *Throttled) staying() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.raws.sweep()
-	return t.untold + t.raws.untoldCount()
+	return t.untold + t.raws.untold()
 }
 
 // nothingLeft reports whether no connection is open or on its way in.
@@ -119,7 +131,13 @@ func (t *Throttled) nothingLeft() bool {
 	t.mu.Lock()
 	hand := t.hand
 	t.mu.Unlock()
-	return hand == empty && !t.asked.any() && t.openNow() == 0
+	return hand == empty && !t.asked.any() && !t.anyOpen()
+}
+
+func (t *Throttled) anyOpen() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wrapped.n > 0 || t.raws.anyOpen()
 }
 
 // leaves returns a channel that is closed while a Drain is under way.
@@ -159,7 +177,7 @@ func (t *Throttled) wrapLocked(h *held) {
 func (t *Throttled) unwrapLocked(h *held) {
 	t.wrapped.remove(h)
 	t.notifyLocked(h)
-	if !h.leaving {
+	if !h.ended {
 		t.untold--
 	}
 	t.drainChangedLocked()
@@ -175,32 +193,43 @@ func (t *Throttled) drainChangedLocked() {
 	}
 }
 
-// ages is into how many steps MaxAge is divided: how exactly it is kept, and how
+// ageSteps is into how many steps MaxAge is divided: how exactly it is kept, and how
 // seldom all connections are looked at.
-const ages = 128
+const ageSteps = 128
 
 // ageLocked starts or stops the timer that ends old connections, as is needed.
 func (t *Throttled) ageLocked() {
 	wanted := t.lim.MaxAge > 0 && t.wrapped.n > 0 && !t.done
-	if wanted == (t.aging != nil) {
-		return
+	if wanted != t.aged {
+		t.ageAgainLocked(t.ageStepLocked())
 	}
-	if !wanted {
+}
+
+func (t *Throttled) ageStepLocked() time.Duration {
+	return max(t.lim.MaxAge/ageSteps, time.Millisecond)
+}
+
+// ageAgainLocked sets the timer to d, if it is needed: for a MaxAge that is another, or
+// a timer that has fired.
+func (t *Throttled) ageAgainLocked(d time.Duration) {
+	t.aged = t.lim.MaxAge > 0 && t.wrapped.n > 0 && !t.done
+	switch {
+	case t.aged && t.aging == nil:
+		t.aging = time.AfterFunc(d, t.age)
+	case t.aged:
+		t.aging.Reset(d)
+	case t.aging != nil:
 		t.aging.Stop()
-		t.aging = nil
-		return
 	}
-	t.aging = time.AfterFunc(max(t.lim.MaxAge/ages, time.Millisecond), t.age)
 }
 
 // age ends the connections that have become too old.
 func (t *Throttled) age() {
 	t.mu.Lock()
-	t.aging = nil
-	t.ageLocked()
+	t.ageAgainLocked(t.ageStepLocked())
 	lim, now := t.lim, time.Since(t.started)
 	var old []net.Conn
-	if lim.MaxAge > 0 && !t.done {
+	if lim.MaxAge > 0 && !t.done && !t.drainsLocked() {
 		for h := range t.wrapped.all() {
 			half := lim.MaxAge / 2
 			if !h.leaving && h.counted && now-h.since >= half+half/256*time.Duration(h.age) {

@@ -5,6 +5,7 @@ package listener
 type pendingList struct {
 	first, last *held
 	n           int
+	raw         int // of them
 }
 
 func (l *pendingList) oldest() *held { return l.first }
@@ -18,6 +19,9 @@ func (l *pendingList) add(h *held) {
 	}
 	l.last = h
 	l.n++
+	if h.raw {
+		l.raw++
+	}
 }
 
 // remove takes h out, and reports whether it was in.
@@ -37,6 +41,9 @@ func (l *pendingList) remove(h *held) bool {
 	}
 	h.pending, h.prev, h.next = false, nil, nil
 	l.n--
+	if h.raw {
+		l.raw--
+	}
 	return true
 }
 

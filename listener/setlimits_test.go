@@ -105,3 +105,33 @@ func TestSetLimitsKeepsTokensOfAnUnchangedRate(t *testing.T) {
 		require.Equal(t, time.Second, time.Since(start))
 	})
 }
+
+// An Accept that waits for room learns of Exempt as of any other limit.
+func TestSetLimitsOfExempt(t *testing.T) {
+	throttled(t, listener.Limits{MaxConns: 1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		connect(t, inner)
+		accept(t, l)
+		got := acceptLater(l)
+		pending(t, got)
+		l.SetLimits(listener.Limits{MaxConns: 1, Exempt: func(net.Addr) bool { return true }})
+		exempt := connect(t, inner)
+		synctest.Wait()
+		require.Len(t, got, 1)
+		require.Equal(t, exempt.LocalAddr(), (<-got).RemoteAddr())
+	})
+}
+
+// A raw connection frees its place when it is closed, also if Raw is off by then.
+func TestSetLimitsOfRaw(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := listener.Throttle(inner, listener.Limits{MaxPending: 1, PendingTimeout: -1, Raw: true})
+	defer l.Close()
+	dial(t, l.Addr())
+	c := accept(t, l)
+	require.IsType(t, (*net.TCPConn)(nil), c)
+	l.SetLimits(listener.Limits{MaxPending: 1, PendingTimeout: -1})
+	require.NoError(t, c.Close())
+	dial(t, l.Addr())
+	accept(t, l)
+}

@@ -39,7 +39,7 @@ type Throttled struct {
 	open      int
 	pending   pendingList
 	wrapped   openList
-	untold    int                     // of the wrapped, not told to end
+	untold    int                     // of the wrapped, not ended
 	notices   map[*held]chan struct{} // of Leaving
 	raws      raws
 	sources   map[source]*sourceCount
@@ -49,7 +49,8 @@ type Throttled struct {
 	hand      hand
 	left      chan struct{} // closed during a Drain
 	drained   bool          // l was closed by Drain
-	aging     *time.Timer   // while MaxAge is set and there are connections
+	aging     *time.Timer   // nil before MaxAge was needed
+	aged      bool          // aging is set: there is MaxAge, and there are connections
 	stats     ThrottleStats // without what the fields above say
 }
 
@@ -162,9 +163,12 @@ func (t *Throttled) Limits() Limits { return *t.inForce.Load() }
 func (t *Throttled) SetLimits(lim Limits) {
 	lim.check("SetLimits")
 	t.mu.Lock()
+	was := t.lim.MaxAge
 	t.lim, t.rate = lim, lim.limiter(t.rate)
 	t.inForce.Store(&lim)
-	t.ageLocked()
+	if lim.MaxAge != was {
+		t.ageAgainLocked(0) // at once, or limits that are set often would put it off for ever
+	}
 	t.wakeLocked()
 	t.mu.Unlock()
 	t.resize()

@@ -46,7 +46,8 @@ func (c Config) twoPhase(ctx context.Context, network, private, public string, l
 	t := &TwoPhase{}
 	var err error
 	if private != "" {
-		if t.Private, err = c.ListenConfig.Listen(ctx, network, private); err != nil {
+		lc := findsVanished(c.ListenConfig)
+		if t.Private, err = lc.Listen(ctx, network, private); err != nil {
 			return nil, err
 		}
 	}
