@@ -1,6 +1,6 @@
 # The same steps as CI, each a script in scripts/.
 
-STEPS := test race lint cross platforms releases services examples fuzz consumer release api vuln install
+STEPS := test race lint cross platforms releases services examples fuzz consumer release api vuln install golangci
 
 .PHONY: help check bench $(STEPS)
 

@@ -27,7 +27,7 @@ var clientErrors = []error{
 // An error that concerns one client neither ends a listener nor costs the next client
 // time.
 func TestAcceptGoesOnAfterOneClientsError(t *testing.T) {
-	for name, make := range map[string]func(net.Listener) net.Listener{
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"throttle": func(l net.Listener) net.Listener { return listener.Throttle(l, listener.Limits{MaxPending: 1}) },
 		"merge":    func(l net.Listener) net.Listener { return listener.Merge(l) },
 		"leg":      func(l net.Listener) net.Listener { return listener.Merge(listenertest.New(), l) },
@@ -44,7 +44,7 @@ func TestAcceptGoesOnAfterOneClientsError(t *testing.T) {
 				for _, e := range clientErrors {
 					errs = append(errs, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", e)})
 				}
-				l := make(&scripted{Listener: inner, errs: errs})
+				l := wrap(&scripted{Listener: inner, errs: errs})
 				connect(t, inner)
 				begin := time.Now()
 				accept(t, l)

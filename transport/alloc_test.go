@@ -56,7 +56,7 @@ func TestAllocations(t *testing.T) {
 		t.Skip("sync.Pool drops at random under the race detector")
 	}
 	fake := roundTrip(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, ProtoMajor: 1, ContentLength: 3, Body: io.NopCloser(strings.NewReader("abc"))}, nil
+		return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ContentLength: 3, Body: io.NopCloser(strings.NewReader("abc"))}, nil
 	})
 	srv := transporttest.NewServer(t, payload)
 	for name, base := range map[string]http.RoundTripper{"fake": fake, "loopback": base(t, srv, 1)} {

@@ -36,7 +36,7 @@ func gzipped(text string) http.Handler {
 // answering is a Base that answers with body and no length.
 func answering(body io.ReadCloser) roundTrip {
 	return func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Body: body, Header: http.Header{}}, nil
+		return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Body: body, Header: http.Header{}}, nil
 	}
 }
 

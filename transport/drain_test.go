@@ -312,7 +312,7 @@ func TestGzipIsDrainedDecoded(t *testing.T) {
 func TestUncompressedHasNoLength(t *testing.T) {
 	r := &transport.Reuse{Base: roundTrip(func(*http.Request) (*http.Response, error) {
 		body := io.NopCloser(strings.NewReader("decoded"))
-		return &http.Response{StatusCode: 200, ProtoMajor: 1, ContentLength: 1 << 30, Uncompressed: true, Body: body}, nil
+		return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ContentLength: 1 << 30, Uncompressed: true, Body: body}, nil
 	})}
 	closeUnread(t, r, "http://fake.test")
 	require.EqualValues(t, 1, r.Stats().Drained)

@@ -72,7 +72,7 @@ func (b *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%q, %w", body, err)
 		}
 	}
-	return &http.Response{StatusCode: 200, ProtoMajor: 1, Body: http.NoBody}, nil
+	return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, Body: http.NoBody}, nil
 }
 
 // A Base that does not send a request again is asked to, whatever the request's body is.
@@ -120,7 +120,7 @@ func (b reporter) RoundTrip(req *http.Request) (*http.Response, error) {
 	if trace.GotFirstResponseByte != nil {
 		trace.GotFirstResponseByte()
 	}
-	return &http.Response{StatusCode: 200, ProtoMajor: 1, ContentLength: 3, Body: io.NopCloser(strings.NewReader("abc"))}, nil
+	return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ContentLength: 3, Body: io.NopCloser(strings.NewReader("abc"))}, nil
 }
 
 // A Base that reports nothing, or a nothing, is no reason to panic.

@@ -34,10 +34,10 @@ func (s *sessions) find(_ context.Context, cookie string) (session, error) {
 }
 
 // login stores a session, whose first request then needs no lookup.
-func (s *sessions) login(cookie string, new session) {
+func (s *sessions) login(cookie string, user session) {
 	asked := time.Now()
-	s.stored[cookie] = new
-	s.cache.Put(cookie, new, asked)
+	s.stored[cookie] = user
+	s.cache.Put(cookie, user, asked)
 }
 
 // logout changes the database first: a request in between asks again.

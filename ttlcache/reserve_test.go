@@ -128,9 +128,9 @@ func TestRenewalDisplacesNobody(t *testing.T) {
 		c := ttlcache.New(p.load, settings{TTL: ttl, Jitter: -1, MaxLoads: 1, MaxQueue: 1, Refresh: 0.5})
 		require.True(t, c.Put("agent", "", time.Now()))
 		time.Sleep(ttl / 2)
-		running, waiting := get(t.Context(), c, "running"), (*call)(nil)
+		running := get(t.Context(), c, "running")
 		synctest.Wait()
-		waiting = get(t.Context(), c, "waiting")
+		waiting := get(t.Context(), c, "waiting")
 		synctest.Wait()
 		hit := func() {
 			_, err := c.Get(t.Context(), "agent")

@@ -56,7 +56,7 @@ func TestUsage(t *testing.T) {
 	cache := newAuthCache(introspection{errors.New("inactive")})
 	for token, want := range map[string]int{"good": 200, "bad": 401, "other": 503} {
 		w := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", token)
 		greet(cache, w, r)
 		require.Equal(t, want, w.Code, token)

@@ -145,7 +145,8 @@ func (c Config) SecondOutage() Span {
 
 // validateAdversity reports the first thing about the weather that cannot be.
 func (c Config) validateAdversity() error {
-	a, wrong := c.Adversity, ""
+	a := c.Adversity
+	var wrong string
 	switch {
 	case c.BadPhase().To > 4*c.Bound():
 		wrong = "must be over within " + (4 * c.Bound()).Round(time.Millisecond).String() + " of the restart, the horizon of 4 x agents/capacity"

@@ -37,8 +37,6 @@ type rule struct {
 var rules = []rule{
 	{"requirements", checkRequirements},
 	{"arrows", checkArrows},
-	{"state", checkState},
-	{"size", checkSize},
 	{"docs", checkDocs},
 	{"examples", checkExamples},
 	{"sleep", checkSleep},

@@ -96,28 +96,11 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-func TestState(t *testing.T) {
-	const src = "package p\n\nimport _ \"log/slog\"\n\nfunc init() { log.Println(log.New(nil)) }\n"
-	require.Len(t, checkState(plant(t, "backoff/b.go", src)), 3)
-	require.Empty(t, checkState(plant(t, "backoff/b_test.go", src)))
-	require.Empty(t, checkState(plant(t, "examples/a/main.go", strings.Replace(src, "package p", "package main", 1))))
-}
-
 func TestGoleak(t *testing.T) {
 	const test = "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) {}\n"
 	const main = "package p\n\nimport \"testing\"\n\nfunc TestMain(m *testing.M) { goleak.VerifyTestMain(m) }\n"
 	require.Len(t, checkGoleak(plant(t, "backoff/b_test.go", test)), 1)
 	require.Empty(t, checkGoleak(plant(t, "backoff/b_test.go", test, "backoff/main_test.go", main)))
-}
-
-func TestSize(t *testing.T) {
-	file := func(lines int) string { return "package p\n" + strings.Repeat("// x\n", lines-1) }
-	require.Empty(t, checkSize(plant(t, "a.go", file(400), "a_test.go", file(500))))
-	require.Len(t, checkSize(plant(t, "a.go", file(401))), 1)
-
-	fn := func(lines int) string { return "package p\n\nfunc f() {\n" + strings.Repeat("\n", lines-2) + "}\n" }
-	require.Empty(t, checkSize(plant(t, "a.go", fn(60))))
-	require.Equal(t, []string{"a.go: f has 61 lines, at most 60"}, texts(checkSize(plant(t, "a.go", fn(61)))))
 }
 
 func TestPaths(t *testing.T) {
