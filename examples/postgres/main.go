@@ -8,6 +8,10 @@
 //
 // Without -dsn it starts a server of its own, in a directory and on a socket that go
 // when it ends, if the programs of PostgreSQL are installed.
+//
+// To copy it into a module of your own, leave out storm.go and storm_test.go, which need
+// a package that only this repository can import, and storms where main.go lists the
+// chapters.
 package main
 
 import (

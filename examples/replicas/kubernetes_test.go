@@ -125,6 +125,9 @@ func strict(t *testing.T, node *yaml.Node, v any) {
 }
 
 func TestManifests(t *testing.T) {
+	if _, err := os.Stat("../../docs/KUBERNETES.md"); errors.Is(err, os.ErrNotExist) {
+		t.Skip("the manifests are not here: they are in docs/kubernetes of the repository")
+	}
 	files, err := filepath.Glob("../../docs/kubernetes/*.yaml")
 	require.NoError(t, err)
 	require.Len(t, files, 3)
