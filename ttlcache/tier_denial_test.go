@@ -71,6 +71,26 @@ func TestDenialEndsWithARevocationElsewhere(t *testing.T) {
 	}
 }
 
+// A flood of denials is no revocation of tags: a verdict with any tags is shared. This one has
+// so many that each bit of what is remembered of revoked tags would stop it.
+func TestDenialsRevokeNoTags(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, tier := &provider{}, ttlcachetest.NewTier()
+		tags := make([]string, 1<<17)
+		for i := range tags {
+			tags[i] = fmt.Sprint(i)
+		}
+		tagged := func(c *settings) { c.Tags = func(string) []string { return tags } }
+		a, b := replica(t, p, tier, tagged), replica(t, p, tier, tagged)
+		must(t, a, "x")
+		p.say("bad", errBad)
+		denied(t, a, "bad")
+		time.Sleep(time.Second)
+		must(t, b, "x")
+		require.Equal(t, 1, p.asks("x"))
+	})
+}
+
 // A slowLogin is a provider whose answers are those of when it was asked.
 type slowLogin struct {
 	asked atomic.Int64

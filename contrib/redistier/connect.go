@@ -21,8 +21,9 @@ type Tier struct {
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
+	work sync.WaitGroup // what uses the client
 
-	mu      sync.Mutex // guards the fields below
+	mu      sync.Mutex // guards the fields below, and is held to begin work
 	client  rueidis.Client
 	dialing *dialing
 	failed  time.Time // when the last dial did
@@ -65,7 +66,12 @@ func New(c Config) (*Tier, error) {
 	return t, nil
 }
 
-// Close ends all that is under way, and the connections. A second one does nothing.
+var errClosed = fmt.Errorf("redistier: the tier is closed: %w", net.ErrClosed)
+
+// Close ends all that is under way and waits for it, and then ends the connections. With a
+// server that does not answer that takes up to four seconds, of a connection that is being
+// made. Close must not be called by the function that was given to Follow. A second one does
+// nothing.
 func (t *Tier) Close() {
 	t.stop()
 	t.mu.Lock()
@@ -75,6 +81,7 @@ func (t *Tier) Close() {
 	if dial != nil {
 		<-dial.done
 	}
+	t.work.Wait() // rueidis keeps a connection that is made while it is closed
 	if client != nil {
 		client.Close()
 	}
@@ -89,7 +96,7 @@ func (t *Tier) connect(ctx context.Context) (rueidis.Client, error) {
 	switch {
 	case t.closed:
 		t.mu.Unlock()
-		return nil, fmt.Errorf("redistier: the tier is closed: %w", net.ErrClosed)
+		return nil, errClosed
 	case t.client != nil:
 		defer t.mu.Unlock()
 		return t.client, nil
@@ -124,7 +131,7 @@ func (t *Tier) dial(d *dialing) {
 		t.failed, t.why = time.Now(), d.err
 	case t.closed:
 		client.Close()
-		d.err = fmt.Errorf("redistier: the tier is closed: %w", net.ErrClosed)
+		d.err = errClosed
 	default:
 		d.client, t.client = client, client
 	}
@@ -133,6 +140,25 @@ func (t *Tier) dial(d *dialing) {
 // during returns a context that ends with ctx, and with t.
 func (t *Tier) during(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(t.ctx, func() { cancel(net.ErrClosed) })
+	unhook := context.AfterFunc(t.ctx, func() { cancel(errClosed) })
 	return ctx, func() { unhook(); cancel(nil) }
+}
+
+// use returns the client, and a context that ends with ctx and with t. Close waits until
+// done was called.
+func (t *Tier) use(ctx context.Context) (client rueidis.Client, _ context.Context, done func(), err error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil, nil, nil, errClosed
+	}
+	t.work.Add(1)
+	t.mu.Unlock()
+	ctx, end := t.during(ctx)
+	done = func() { end(); t.work.Done() }
+	if client, err = t.connect(ctx); err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return client, ctx, done, nil
 }

@@ -34,6 +34,16 @@
 // authenticated under it. A client that may read or write in Redis learns no credential
 // and no verdict, and forges none. A client that may write can delete, and revoke.
 //
+// # Permissions
+//
+// A user of its own needs the keys and these commands; [Tier.Check] names what is missing.
+//
+//	~{ttlcache}:* +eval +evalsha +info +time +hget +hmget +hset +exists +get +set +pttl
+//	+del +xadd +xlen +xtrim +xrange +xrevrange +xread +client +hello +ping +zadd +zrem
+//	+zcard +zremrangebyscore +pexpire
+//
+// # Failures
+//
 // Redis may evict any key (allkeys-lru): a value that is gone is a miss, a lease that is
 // gone refuses the answer, and a log that is gone revokes everything. With maxmemory
 // reached and noeviction, kept values are still found, revocations are still carried out,
@@ -42,6 +52,11 @@
 // Redis that restarts or fails over revokes everything: the last revocations may be lost
 // with it, since replication and the append-only file are asynchronous. So does a log that
 // a replica cannot follow without a gap.
+//
+// A master that the others have given up goes on for those who still reach it, and knows no
+// revocation of the next one. Set min-replicas-to-write 1 and min-replicas-max-lag 1 where
+// there is a failover: such a master then gives no heartbeat, and what came through it is
+// served no longer.
 //
 // # Concurrency
 //

@@ -2,6 +2,8 @@ package redistier
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -60,10 +62,11 @@ type follower struct {
 
 // follow goes on over one connection until that ends.
 func (w *follower) follow(ctx context.Context) error {
-	client, err := w.tier.connect(ctx)
+	client, ctx, done, err := w.tier.use(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	conn, release := client.Dedicate()
 	defer release()
 	defer conn.Close() // what has not been answered must not answer somebody else
@@ -167,14 +170,14 @@ func number(s string) uint64 {
 }
 
 // Check connects and reports the fault, if there is one: a wrong address or password, a
-// server older than 7.0, a user that may not run our scripts.
+// server older than 7.0, a user that may not do all that the tier does. It uses a key of its
+// own, which is gone when it returns. A server whose memory is full is no fault.
 func (t *Tier) Check(ctx context.Context) error {
-	ctx, end := t.during(ctx)
-	defer end()
-	client, err := t.connect(ctx)
+	client, ctx, done, err := t.use(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	conn, release := client.Dedicate()
 	defer release()
 	defer conn.Close()
@@ -182,7 +185,30 @@ func (t *Tier) Check(ctx context.Context) error {
 		return err
 	}
 	w := follower{tier: t, tell: func(ttlcache.Revocation, uint64) {}}
-	return w.beat(ctx, conn)
+	if err := w.beat(ctx, conn); err != nil {
+		return err
+	}
+	if err := w.wait(ctx, conn, 0); err != nil {
+		return err
+	}
+	return t.try(ctx)
+}
+
+// try does with a key of its own what a cache does.
+func (t *Tier) try(ctx context.Context) error {
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails
+	_, _, lease, err := t.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if lease != 0 { // there is memory
+		err = t.Put(ctx, key, lease, nil, time.Second)
+	}
+	if err != nil && !errors.Is(err, ttlcache.ErrNoLease) { // Redis has lost it meanwhile
+		return err
+	}
+	return t.Revoke(ctx, ttlcache.Revocation{Keys: [][32]byte{key}})
 }
 
 // oldest is the first version with flags of scripts.

@@ -2,12 +2,17 @@ package redistier_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/connhygiene/connhygiene/contrib/redistier"
 	"github.com/connhygiene/connhygiene/ttlcache"
@@ -60,6 +65,69 @@ func TestFollowEndsWithTheTier(t *testing.T) {
 	tier.Close()
 	require.NoError(t, <-w.ended)
 	w.ended = nil
+}
+
+// Close leaves no goroutine and no connection, whatever is under way.
+func TestCloseLeavesNothing(t *testing.T) {
+	s := redis(t)
+	before := goleak.IgnoreCurrent()
+	tier, err := redistier.New(redistier.Config{Option: rueidis.ClientOption{InitAddress: []string{s.address}}})
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	beats := make(chan struct{}, 1)
+	all.Go(func() {
+		_ = tier.Follow(context.Background(), func(ttlcache.Revocation, uint64) {
+			select {
+			case beats <- struct{}{}:
+			default:
+			}
+		})
+	})
+	all.Go(func() { _ = tier.Replicas(context.Background(), func(int) {}) })
+	for i := range 20 {
+		all.Go(func() {
+			for {
+				if _, _, _, err := tier.Get(context.Background(), [32]byte{byte(i)}); errors.Is(err, net.ErrClosed) {
+					return
+				}
+			}
+		})
+	}
+	<-beats
+	<-beats
+	tier.Close()
+	all.Wait()
+	goleak.VerifyNone(t, before)
+	clients, err := s.do(t, "CLIENT", "LIST").ToString()
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(clients, "id="), "that of this very question")
+}
+
+// A connection that is being made when the tier is closed is closed, too.
+func TestCloseWhileConnecting(t *testing.T) {
+	s := redis(t)
+	road := newPath(t, s.address)
+	road.delay.Store(int64(20 * time.Millisecond))
+	before := goleak.IgnoreCurrent()
+	for range 5 {
+		tier, err := redistier.New(redistier.Config{Option: rueidis.ClientOption{InitAddress: []string{road.l.Addr().String()}}})
+		require.NoError(t, err)
+		_, _, _, err = tier.Get(t.Context(), key)
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		for range 20 { // the client makes a few more connections for these
+			all.Go(func() { _, _, _, _ = tier.Get(context.Background(), key) })
+		}
+		<-time.After(10 * time.Millisecond)
+		tier.Close()
+		all.Wait()
+	}
+	require.Eventually(t, func() bool {
+		clients, err := s.do(t, "CLIENT", "LIST").ToString()
+		return err == nil && strings.Count(clients, "id=") == 1 // that of this very question
+	}, 10*time.Second, 10*time.Millisecond)
+	road.conns.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
+	goleak.VerifyNone(t, before)
 }
 
 // Connections are cut all the time, and nothing is lost.

@@ -20,6 +20,7 @@ type path struct {
 	l     net.Listener
 	cut   atomic.Bool
 	delay atomic.Int64 // of each packet
+	older atomic.Bool  // Redis says on it that it is a 6
 	conns sync.Map
 	all   sync.WaitGroup
 }
@@ -63,6 +64,9 @@ func (p *path) pass(to, from net.Conn) {
 		}
 		if p.cut.Load() {
 			continue
+		}
+		if p.older.Load() {
+			saysSix(buffer[:n])
 		}
 		<-time.After(time.Duration(p.delay.Load()))
 		if _, err := to.Write(buffer[:n]); err != nil {

@@ -29,8 +29,8 @@ const (
 // the others take over its share ten seconds later, while it keeps it: with n replicas the sum of the
 // limits is then too high by 1/n.
 //
-// It returns when ctx is done or the tier is closed, with the cause, and the others then
-// count one replica less. f is called on the goroutine of Replicas.
+// It returns when ctx is done, with its cause, and the others then count one replica less, or
+// when the tier is closed, and they notice after five seconds. f is called on the goroutine of Replicas.
 func (t *Tier) Replicas(ctx context.Context, f func(n int)) error {
 	ctx, end := t.during(ctx)
 	defer end()
@@ -65,10 +65,11 @@ func (t *Tier) Replicas(ctx context.Context, f func(n int)) error {
 func (t *Tier) alive(ctx context.Context, stays bool) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, aliveEvery)
 	defer cancel()
-	client, err := t.connect(ctx)
+	client, ctx, done, err := t.use(ctx)
 	if err != nil {
 		return 0, err
 	}
+	defer done()
 	flag := "0"
 	if stays {
 		flag = "1"
@@ -76,7 +77,7 @@ func (t *Tier) alive(ctx context.Context, stays bool) (int, error) {
 	n, err := replicasScript.Exec(ctx, client, []string{t.names.replicas},
 		[]string{t.member, millis(aliveFor), flag}).AsInt64()
 	if err != nil {
-		return 0, fmt.Errorf("redistier: replicas: %w", err)
+		return 0, t.because("replicas", err)
 	}
 	return int(n), nil
 }

@@ -32,7 +32,8 @@ if not e or redis.call('EXISTS', log) == 0 then reset() end
 `
 
 // getScript: KEYS era, log, value, lease; ARGV the life of a lease. Without memory for a
-// lease there is none, but what is there is found.
+// lease there is none, but what is there is found. Any other error is one, such as that the
+// user may not write.
 var getScript = rueidis.NewLuaScript(opening + `
 local lease = redis.call('GET', KEYS[4])
 if lease and string.sub(lease, 1, #e + 1) == e .. ':' then
@@ -40,6 +41,7 @@ if lease and string.sub(lease, 1, #e + 1) == e .. ':' then
 else
 	lease = text(lease_at(n))
 	local kept = redis.pcall('SET', KEYS[4], e .. ':' .. lease, 'PX', ARGV[1])
+	if kept.err and not string.find(kept.err, 'OOM', 1, true) then return kept end
 	if kept.err then lease = '0' elseif lease ~= text(n) then redis.pcall('HSET', era, 'n', lease) end
 end
 local value = redis.call('GET', KEYS[3])
@@ -78,7 +80,8 @@ return 1
 
 // beatScript: KEYS era, log. It returns the era, the last entry of the log, now, and the
 // position from which on no entry has been dropped because there were too many. Where
-// the process of the server is another one than before, entries may be lost.
+// the process of the server is another one than before, entries may be lost. Redis does not
+// run a script with flags while min-replicas-to-write does not hold, so there is no beat then.
 const beatScript = "#!lua flags=allow-oom" + opening + `
 if run ~= string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') then reset() end
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)

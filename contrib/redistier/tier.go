@@ -17,34 +17,35 @@ var _ ttlcache.Tier = (*Tier)(nil)
 
 // Get implements ttlcache.Tier, in one round trip.
 func (t *Tier) Get(ctx context.Context, key [32]byte) (sealed []byte, left time.Duration, lease uint64, err error) {
-	client, err := t.connect(ctx)
+	client, ctx, done, err := t.use(ctx)
 	if err != nil {
 		return nil, 0, 0, err
 	}
+	defer done()
 	reply, err := getScript.Exec(ctx, client, t.keys(key), []string{millis(t.config.Lease)}).ToArray()
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("redistier: get: %w", err)
+		return nil, 0, 0, t.because("get", err)
 	}
 	if len(reply) != 3 {
 		return nil, 0, 0, errReply
 	}
 	number, err := reply[0].ToString()
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("redistier: get: %w", err)
+		return nil, 0, 0, t.because("get", err)
 	}
 	if lease, err = strconv.ParseUint(number, 10, 64); err != nil {
 		return nil, 0, 0, errReply
 	}
 	pttl, err := reply[1].AsInt64()
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("redistier: get: %w", err)
+		return nil, 0, 0, t.because("get", err)
 	}
 	if reply[2].IsNil() || pttl == 0 {
 		return nil, 0, lease, nil
 	}
 	text, err := reply[2].ToString()
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("redistier: get: %w", err)
+		return nil, 0, 0, t.because("get", err)
 	}
 	left = time.Duration(pttl) * time.Millisecond
 	if pttl < 0 { // somebody made it last; what is sealed knows better
@@ -53,21 +54,30 @@ func (t *Tier) Get(ctx context.Context, key [32]byte) (sealed []byte, left time.
 	return []byte(text), left, lease, nil
 }
 
+// because returns err as that of an operation, or that the tier was closed meanwhile.
+func (t *Tier) because(operation string, err error) error {
+	if t.ctx.Err() != nil {
+		return errClosed
+	}
+	return fmt.Errorf("redistier: %s: %w", operation, err)
+}
+
 var errReply = errors.New("redistier: not the answer of our script")
 
 // Put implements ttlcache.Tier.
 func (t *Tier) Put(ctx context.Context, key [32]byte, lease uint64, sealed []byte, left time.Duration) error {
-	client, err := t.connect(ctx)
+	client, ctx, done, err := t.use(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	if left < time.Millisecond {
 		return nil // its life is over
 	}
 	kept, err := putScript.Exec(ctx, client, t.keys(key),
 		[]string{position(lease), string(sealed), millis(left), position(t.clock.latest())}).AsInt64()
 	if err != nil {
-		return fmt.Errorf("redistier: put: %w", err)
+		return t.because("put", err)
 	}
 	if kept == 0 {
 		return ttlcache.ErrNoLease
@@ -95,10 +105,11 @@ func (t *Tier) Revoke(ctx context.Context, r ttlcache.Revocation) error {
 }
 
 func (t *Tier) revoke(ctx context.Context, r ttlcache.Revocation) error {
-	client, err := t.connect(ctx)
+	client, ctx, done, err := t.use(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	keys := []string{t.names.era, t.names.log}
 	for _, k := range r.Keys {
 		keys = append(keys, t.keys(k)[2:]...)
@@ -109,7 +120,7 @@ func (t *Tier) revoke(ctx context.Context, r ttlcache.Revocation) error {
 	}
 	err = revokeScript.Exec(ctx, client, keys, []string{position(ticks(t.config.Keep)), join(r.Keys), join(r.Tags), all, strconv.Itoa(t.maxLog)}).Error()
 	if err != nil {
-		return fmt.Errorf("redistier: revoke: %w", err)
+		return t.because("revoke", err)
 	}
 	return nil
 }
