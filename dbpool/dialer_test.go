@@ -18,7 +18,7 @@ import (
 )
 
 // host is a server in memory that sends back what it gets, unless it is slow, or a
-// connection has fallen silent.
+// connection has fallen silent. To "!" there is no answer.
 type host struct {
 	mu     sync.Mutex // guards the fields below
 	dials  int
@@ -43,7 +43,7 @@ func (h *host) dial(context.Context, string, string) (net.Conn, error) {
 			h.mu.Lock()
 			slow, silent := h.slow, h.silent[server]
 			h.mu.Unlock()
-			if silent {
+			if silent || b[0] == '!' {
 				continue
 			}
 			time.Sleep(slow)
@@ -109,8 +109,9 @@ func TestSilenceOfOneIsNewsOfAll(t *testing.T) {
 			require.NoError(t, c.SetDeadline(time.Time{}))
 			_, err := c.Write([]byte("?"))
 			require.NoError(t, err)
-			<-time.After(deadline)
-			require.NoError(t, c.Close())
+			time.AfterFunc(deadline, func() { require.NoError(t, c.Close()) })
+			_, err = c.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.ErrClosedPipe)
 		},
 	}
 	for name, up := range give {
@@ -207,10 +208,11 @@ func TestNoFalseAlarmInAnHour(t *testing.T) {
 				for i := 1; time.Since(from) < time.Hour; i++ {
 					if i%100 == 10*worker { // sent, and given up
 						_ = c.SetDeadline(time.Time{})
-						_, err = c.Write(nil)
+						_, err = c.Write([]byte("!"))
 						require.NoError(t, err)
-						time.Sleep(3 * time.Second)
-						require.NoError(t, c.Close())
+						time.AfterFunc(3*time.Second, func() { require.NoError(t, c.Close()) })
+						_, err = c.Read(make([]byte, 1))
+						require.ErrorIs(t, err, io.ErrClosedPipe)
 						c, err = dial(t.Context(), "tcp", "db")
 						require.NoError(t, err)
 						mu.Lock()
@@ -268,6 +270,42 @@ func TestSilenceDropsAtMostOnceASecond(t *testing.T) {
 		require.GreaterOrEqual(t, dropped, 8)
 		require.LessOrEqual(t, dropped, 10)
 	})
+}
+
+// What is written without a look for an answer is no request: a driver says farewell
+// before it closes a connection, as pools do in a quiet time, and MySQL's closes
+// statements, after which the connection is idle as any other.
+func TestFarewellIsNoRequest(t *testing.T) {
+	for name, last := range map[string]string{"after an answer": "", "after a command that has none": "!"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := new(host)
+			conns := asked(t, dbpool.TCP{Dial: h.dial}.Dialer(), "db", 16)
+			send := func(c net.Conn, what string) {
+				require.NoError(t, c.SetDeadline(time.Time{}))
+				_, err := c.Write([]byte(what))
+				require.NoError(t, err)
+			}
+			for _, c := range conns {
+				send(c, last)
+			}
+			time.Sleep(time.Minute)
+			for _, c := range conns[12:] {
+				send(c, "!")
+				require.NoError(t, c.Close())
+				time.Sleep(time.Second)
+			}
+			for _, c := range conns[:12] {
+				require.NoError(t, ask(c, time.Second), name)
+				send(c, last)
+			}
+			time.Sleep(time.Minute)
+			h.vanish()
+			require.ErrorIs(t, ask(conns[0], 3*time.Second), os.ErrDeadlineExceeded)
+			for _, c := range conns[1:12] {
+				require.ErrorIs(t, ask(c, time.Second), net.ErrClosed, name)
+			}
+		})
+	}
 }
 
 // A deadline of a read that answers nothing is no news: drivers look whether a

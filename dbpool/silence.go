@@ -13,10 +13,14 @@ import (
 // two times: when the last byte came, and when the first byte was sent that is not
 // answered yet.
 //
-//	idle ──write──> asking ──any byte──> idle
-//	                  │
-//	                  └─ read ends by its deadline, or the driver closes the
-//	                     connection: nothing came since it asked
+//	idle ──write──> asking ──read──> awaited ──any byte──> idle
+//	                                    │
+//	                                    └─ read ends by its deadline, or the driver
+//	                                       closes the connection: nothing came
+//
+// Not all that is written is answered: a driver says farewell before it closes a
+// connection, and MySQL's closes prepared statements. Only what the driver has begun
+// to read an answer to, or could not send, is awaited.
 //
 // If nothing came over any connection to the address since then, those that are idle
 // are closed. Their drivers fail at the next use before anything was sent.
@@ -53,6 +57,8 @@ type watched struct {
 	heard time.Time // when the last byte came; zero if none came yet
 	asked time.Time // when the first byte was sent that is not answered; zero if idle
 	ended bool      // closed, or dropped
+
+	awaited bool // a Read or Write is under way, or a Read was begun since asked
 }
 
 // watchedSocket is one whose driver may look at the socket below, as MySQL's does
@@ -98,6 +104,7 @@ func (w *watched) NetConn() net.Conn { return w.Conn }
 
 // Read notes when bytes came, and when none came in time.
 func (w *watched) Read(b []byte) (int, error) {
+	w.awaits(true)
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.answered()
@@ -116,10 +123,15 @@ func timeout(err error) bool {
 
 // Write sends nothing over a connection that was dropped.
 func (w *watched) Write(b []byte) (int, error) {
-	if !w.asks() {
+	alive, awaited := w.asks()
+	if !alive {
 		return 0, net.ErrClosed
 	}
-	return w.Conn.Write(b)
+	n, err := w.Conn.Write(b)
+	if err == nil {
+		w.awaits(awaited)
+	}
+	return n, err
 }
 
 // Close ends the connection. A driver that closes one in the middle of a request has
@@ -137,17 +149,31 @@ func (w *watched) answered() {
 	now := time.Now()
 	w.addr.mu.Lock()
 	defer w.addr.mu.Unlock()
-	w.heard, w.asked = now, time.Time{}
+	w.heard, w.asked, w.awaited = now, time.Time{}, false
 	w.addr.heard, w.addr.asked = now, time.Time{}
 }
 
-func (w *watched) asks() bool {
+// asks notes that a request is being sent, and returns whether one was awaited before.
+func (w *watched) asks() (alive, awaited bool) {
 	w.addr.mu.Lock()
 	defer w.addr.mu.Unlock()
-	if w.asked.IsZero() {
+	awaited = w.awaited && !w.asked.IsZero()
+	if !awaited {
 		w.asked = time.Now()
 	}
-	return !w.ended
+	w.awaited = true
+	return !w.ended, awaited
+}
+
+func (w *watched) awaits(answer bool) {
+	w.addr.mu.Lock()
+	defer w.addr.mu.Unlock()
+	w.awaited = answer
+}
+
+// idle reports whether no answer is due: the driver has read it, or never began to.
+func (w *watched) idle(now time.Time) bool {
+	return w.asked.IsZero() || !w.awaited && now.Sub(w.asked) >= shortestSilence
 }
 
 func (w *watched) end() (again bool, suspects []*watched) {
@@ -170,7 +196,7 @@ func (w *watched) silent() []*watched {
 // suspectLocked returns the connections that are to be dropped because a request over
 // w has ended in silence.
 func (a *address) suspectLocked(w *watched) []*watched {
-	if w.asked.IsZero() || w.heard.IsZero() {
+	if w.asked.IsZero() || !w.awaited || w.heard.IsZero() {
 		return nil // nothing was asked, or it is a login, which says nothing about others
 	}
 	if a.heard.After(w.asked) {
@@ -185,7 +211,7 @@ func (a *address) suspectLocked(w *watched) []*watched {
 	}
 	var suspects []*watched
 	for c := range a.conns {
-		if c != w && c.asked.IsZero() && !c.heard.IsZero() {
+		if c != w && c.idle(now) && !c.heard.IsZero() {
 			c.ended = true
 			delete(a.conns, c)
 			suspects = append(suspects, c)

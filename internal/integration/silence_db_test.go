@@ -8,6 +8,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,21 +117,22 @@ func TestSilentConnectionsCostOneQuery(t *testing.T) {
 		for _, tc := range []struct {
 			name  string
 			addr  string
+			query string
 			plain driver.Connector
 			ours  driver.Connector
 		}{
-			{"pgx", addrOf(p.Port), pgxOver(t, p.DSN(), nil), pgxOver(t, p.DSN(), dbpool.Dialer())},
-			{"mysql", addrOf(m.Port), nil, mysqlOver(t, m.DSN(), dbpool.Dialer())},
-			{"lib/pq", addrOf(p.Port), nil, pqOver(t, p.DSN(), patient)},
+			{"pgx", addrOf(p.Port), "select $1::int", pgxOver(t, p.DSN(), nil), pgxOver(t, p.DSN(), dbpool.Dialer())},
+			{"mysql", addrOf(m.Port), "select ?", nil, mysqlOver(t, m.DSN(), dbpool.Dialer())},
+			{"lib/pq", addrOf(p.Port), "select $1::int", nil, pqOver(t, p.DSN(), patient)},
 		} {
 			if tc.plain != nil {
-				failed, took := afterSilence(t, l, tc.addr, sql.OpenDB(tc.plain))
+				failed, took := afterSilence(t, l, tc.addr, sql.OpenDB(tc.plain), tc.query)
 				t.Logf("%s, database/sql: %d queries fail in a row, %v", tc.name, failed, took.Round(time.Millisecond))
 				require.GreaterOrEqual(t, failed, silentIdle, "the lab is silent")
 			}
 			db, err := dbpool.Open(tc.ours, dbpool.Server(silentIdle))
 			require.NoError(t, err)
-			failed, took := afterSilence(t, l, tc.addr, db)
+			failed, took := afterSilence(t, l, tc.addr, db, tc.query)
 			t.Logf("%s, dbpool.Dialer: %d queries fail in a row, %v", tc.name, failed, took.Round(time.Millisecond))
 			require.LessOrEqual(t, failed, 2, "one, unless the machine is slow")
 		}
@@ -142,17 +144,62 @@ func TestSilentConnectionsCostOneQuery(t *testing.T) {
 
 func addrOf(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// afterSilence fills a pool, silences it and counts.
-func afterSilence(t *testing.T, l *lab, addr string, db *sql.DB) (failed int, took time.Duration) {
+// afterSilence fills a pool, uses its connections, silences them and counts.
+func afterSilence(t *testing.T, l *lab, addr string, db *sql.DB, query string) (failed int, took time.Duration) {
 	t.Helper()
 	defer db.Close()
 	require.NoError(t, dbpool.Server(silentIdle).Apply(db))
-	n, err := dbpool.Warm(t.Context(), db, silentIdle)
-	require.NoError(t, err)
-	require.Equal(t, silentIdle, n)
+	useAll(t, db, query, silentIdle)
+	pause(t.Context(), 250*time.Millisecond) // MySQL's driver has closed a statement, to which there is no answer
 	l.vanish(addr)
 	defer l.heal()
 	return inARow(t, db)
+}
+
+// useAll runs a query with an argument over each of n connections.
+func useAll(t *testing.T, db *sql.DB, query string, n int) {
+	t.Helper()
+	for range n {
+		c, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, c.QueryRowContext(t.Context(), query, 1).Scan(new(int)))
+		defer c.Close()
+	}
+}
+
+// A pool that closes connections in a quiet time, one after the other, loses no other: a
+// driver's farewell, and MySQL's command to close a statement, have no answer.
+func TestClosesInAQuietTimeDropNothing(t *testing.T) {
+	p := service.StartPostgres(t, 60)
+	m := service.StartMariaDB(t, 60)
+	for _, tc := range []struct {
+		name, query string
+		over        func(*testing.T, string, dialFunc) driver.Connector
+		dsn         string
+	}{
+		{"pgx", "select $1::int", pgxOver, p.DSN()},
+		{"lib/pq", "select $1::int", pqOver, p.DSN()},
+		{"mysql", "select ?", mysqlOver, m.DSN()},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var dials atomic.Int64
+			dial := dbpool.TCP{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dials.Add(1)
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			}}.Dialer()
+			db, err := dbpool.Open(tc.over(t, tc.dsn, dial), dbpool.Server(8))
+			require.NoError(t, err)
+			defer db.Close()
+			useAll(t, db, tc.query, 8)
+			for n := 7; n >= 4; n-- {
+				pause(t.Context(), 300*time.Millisecond)
+				db.SetMaxIdleConns(n)
+			}
+			before := dials.Load()
+			useAll(t, db, tc.query, 4)
+			require.Equal(t, before, dials.Load(), "connections to be dialed anew")
+		})
+	}
 }
 
 // After half a minute of silence the probes have found all of them, and no query fails.
