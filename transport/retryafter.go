@@ -118,7 +118,9 @@ func allDigits(s string) bool {
 // too, which http.NewRequest sets for the bodies it knows.
 //
 // The server may see such a request twice, if the connection died after the
-// server had read it: mark only requests that may be executed twice.
+// server had read it: mark only requests that may be executed twice. And if the connection
+// ends while net/http is still writing the request, the request fails, marked or not: retry
+// it yourself as well, with package backoff for instance.
 func MarkRetryable(req *http.Request) {
 	const key = "Idempotency-Key"
 	if req.Header == nil {

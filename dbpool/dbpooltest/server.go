@@ -25,6 +25,10 @@
 // for max_connections (MaxConns, or 262143, which is PostgreSQL's upper bound, for an
 // unlimited server) and superuser_reserved_connections (0).
 //
+// Code that scans other columns than one fails with "expected 1 destination arguments in
+// Scan". A Server.Answer that returns new(Result) is a database without rows, which is
+// enough for many programs, their migrations included.
+//
 // Over the wire every user and password is right; there is no TLS, COPY or LISTEN.
 // Simple and extended queries, prepared statements, transactions and cancel requests
 // work. Parameters are accepted and ignored.

@@ -27,6 +27,8 @@ type Provider struct {
 
 	// Parallel is how many lookups it works on at once; others wait in line, also if
 	// their caller has left, as in a real server that does not notice. Zero and less: no limit.
+	// A testing/synctest bubble that ends while some are in line reports a deadlock: call
+	// [Provider.Wait] at its end.
 	Parallel int
 
 	// IgnoreContext makes Load return late, and with success, although its context has
