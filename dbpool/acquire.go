@@ -3,6 +3,7 @@ package dbpool
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,7 +14,7 @@ type AcquireError struct {
 	Wait  time.Duration // Wait is the limit that was given, 0 if there was none.
 	Took  time.Duration // Took is how long the caller waited.
 	Stats sql.DBStats   // Stats are the pool's figures when the caller gave up.
-	Err   error         // Err is the reason: the end of the wait or of the context, or the error of a dial.
+	Err   error         // Err is the reason: the end of the wait, or of the context with its cause, or the error of a dial.
 }
 
 // Error returns the reason and how many connections were in use.
@@ -43,6 +44,9 @@ func Acquire(ctx context.Context, db *sql.DB, wait time.Duration) (*sql.Conn, er
 	from := time.Now()
 	conn, err := db.Conn(limited)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
 		return nil, &AcquireError{Wait: max(0, wait), Took: time.Since(from), Stats: db.Stats(), Err: err}
 	}
 	return conn, nil

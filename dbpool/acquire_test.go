@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,15 @@ func TestAcquireKeepsTheErrorOfADial(t *testing.T) {
 	require.Equal(t, "57P03", state(err))
 	_, err = dbpool.Acquire(t.Context(), nil, time.Minute)
 	require.ErrorContains(t, err, "db: must not be nil")
+}
+
+func TestAcquireKeepsTheCause(t *testing.T) {
+	cause := errors.New("shutdown")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	_, err := dbpool.Acquire(ctx, open(t, new(dbpooltest.Server), dbpool.Server(1)), time.Minute)
+	require.ErrorIs(t, err, cause)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestWarm(t *testing.T) {

@@ -2,7 +2,6 @@ package dbpool
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/connhygiene/connhygiene/backoff"
@@ -81,9 +80,8 @@ func (d Dial) limit(ctx context.Context, cause error) (context.Context, context.
 // error type has the number in a field: reading the text needs no reflection and
 // no dependency.
 func overload(err error) bool {
-	var server interface{ SQLState() string }
-	if errors.As(err, &server) {
-		return server.SQLState() == "53300" || server.SQLState() == "57P03"
+	if has, known := sqlState(err, "53300", "57P03"); known {
+		return has
 	}
 	return mysqlError(err.Error(), "1040")
 }

@@ -2,6 +2,7 @@ package dbpool
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 )
@@ -117,8 +118,11 @@ func (t TCP) Dialer() func(ctx context.Context, network, addr string) (net.Conn,
 	known := &addresses{known: make(map[string]*address)}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := t.Dial(ctx, network, addr)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case conn == nil:
+			return nil, errNoConn
 		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			t.set(tcp)
@@ -126,6 +130,8 @@ func (t TCP) Dialer() func(ctx context.Context, network, addr string) (net.Conn,
 		return known.watch(conn, network+" "+addr), nil
 	}
 }
+
+var errNoConn = errors.New("dbpool: TCP.Dial returned neither a connection nor an error")
 
 func (t TCP) withDefaults() TCP {
 	if t.KeepAliveIdle == 0 {

@@ -341,6 +341,12 @@ func TestSilentLoginIsNoNews(t *testing.T) {
 	})
 }
 
+func TestDialThatReturnsNothing(t *testing.T) {
+	dial := dbpool.TCP{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, nil }}.Dialer()
+	_, err := dial(t.Context(), "tcp", "db")
+	require.EqualError(t, err, "dbpool: TCP.Dial returned neither a connection nor an error")
+}
+
 // Over a real socket: what is set, and what can be reached.
 func TestDialerOverTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,7 +3,6 @@ package dbpool
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -54,9 +53,10 @@ func (c *Connector) Flush() {
 	c.flushTo = time.Now()
 	wait := flushInterval - time.Since(c.flushed)
 	switch {
+	case c.flushTimer != nil: // which may be about to run
 	case c.flushed.IsZero() || wait <= 0:
 		c.flushLocked()
-	case c.flushTimer == nil:
+	default:
 		c.flushTimer = time.AfterFunc(wait, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -182,12 +182,32 @@ func ReadOnly(err error) bool {
 	if err == nil {
 		return false
 	}
-	var server interface{ SQLState() string }
-	if errors.As(err, &server) {
-		return server.SQLState() == "25006" || server.SQLState() == "57P03"
+	if has, known := sqlState(err, "25006", "57P03"); known {
+		return has
 	}
 	text := err.Error()
 	return mysqlError(text, "1836") || mysqlError(text, "1290") && (strings.Contains(text, "read-only") || strings.Contains(text, "read_only"))
+}
+
+// sqlState reports whether an error in err's tree has one of two SQLSTATEs, and
+// whether any has one: pgx joins the errors of all servers of a data source name.
+func sqlState(err error, one, other string) (has, known bool) {
+	if e, ok := err.(interface{ SQLState() string }); ok {
+		state := e.SQLState()
+		return state == one || state == other, true
+	}
+	var below []error
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		below = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		below = e.Unwrap()
+	}
+	for _, err := range below {
+		h, k := sqlState(err, one, other)
+		has, known = has || h, known || k
+	}
+	return has, known
 }
 
 // mysqlError reports whether the text of an error of MySQL's driver has the number.

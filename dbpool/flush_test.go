@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -232,6 +230,23 @@ func TestFlushOnceASecond(t *testing.T) {
 	})
 }
 
+// A call at the moment at which a deferred flush is due makes no second one.
+func TestFlushAtTheEndOfTheSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := flushable(t, new(dbpooltest.Server), dbpool.Server(1), dbpool.Dial{})
+		for range 100 {
+			before := c.Stats().Flushed
+			c.Flush() // now
+			c.Flush() // in a second
+			time.Sleep(time.Second)
+			c.Flush()
+			synctest.Wait()
+			require.LessOrEqual(t, c.Stats().Flushed-before, uint64(2))
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // A deferred flush ends what was opened before it was called for, and nothing later.
 func TestFlushThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -363,23 +378,4 @@ func TestFlushAfterFailover(t *testing.T) {
 		require.Zero(t, old.Stats().Open)
 		require.EqualValues(t, 1, next.Stats().Opened)
 	})
-}
-
-func TestReadOnly(t *testing.T) {
-	for text, want := range map[string]bool{
-		"Error 1290 (HY000): The MariaDB server is running with the --read-only option so it cannot execute this statement":      true,
-		"Error 1290: The MySQL server is running with the --super-read-only option so it cannot execute this statement":          true,
-		"Error 1290 (HY000): The MySQL server is running with the --secure-file-priv option so it cannot execute this statement": false,
-		"Error 1836 (HY000): Running in read-only mode":                                                                          true,
-		"Error 1062 (23000): Duplicate entry '1836' for key 'PRIMARY'":                                                           false,
-		"": false,
-	} {
-		require.Equal(t, want, dbpool.ReadOnly(errors.New(text)), text)
-	}
-	for code, want := range map[string]bool{"25006": true, "57P03": true, "53300": false, "57P01": false, "42501": false} {
-		err := &dbpooltest.Error{Code: code}
-		require.Equal(t, want, dbpool.ReadOnly(err), code)
-		require.Equal(t, want, dbpool.ReadOnly(fmt.Errorf("insert: %w", err)), code)
-	}
-	require.False(t, dbpool.ReadOnly(nil))
 }

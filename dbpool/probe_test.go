@@ -292,6 +292,7 @@ func TestOverload(t *testing.T) {
 		{&pgError{"57P03"}, 1},
 		{errors.Join(errReason, &pgError{"53300"}), 1},
 		{&pgError{"28P01"}, 0},
+		{errors.Join(&pgError{"28P01"}, &pgError{"53300"}), 1}, // two servers in one data source name
 		{mysql, 1},
 		{oldMySQL, 1},
 		{errors.New("Error 10401: something else"), 0},
