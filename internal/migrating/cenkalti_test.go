@@ -64,6 +64,33 @@ func reconnectAfter(ctx context.Context, connect session) error {
 	return b.Err()
 }
 
+func notifyBefore(ctx context.Context, send func(context.Context) error) error {
+	ticker := cenkalti.NewTicker(cenkalti.NewExponentialBackOff())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C: // ticks while send runs: after a slow failure the next attempt comes at once
+			if err := send(ctx); err == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func notifyAfter(ctx context.Context, send func(context.Context) error) error {
+	var b backoff.Backoff
+	for b.Next(ctx) { // the wait begins when send has failed
+		err := send(ctx)
+		if err == nil {
+			return nil
+		}
+		b.Fail(err)
+	}
+	return b.Err()
+}
+
 func TestCenkaltiRetry(t *testing.T) {
 	for name, user := range map[string]func(context.Context, lookup, string) (string, error){
 		"before": userBefore, "after": userAfter,
@@ -108,4 +135,28 @@ func TestCenkaltiReconnect(t *testing.T) {
 	}
 	require.Greater(t, attempts(reconnectBefore), 500)
 	require.Less(t, attempts(reconnectAfter), 60)
+}
+
+// A server that takes ten seconds to fail is asked again at once before, and not after.
+func TestCenkaltiTicker(t *testing.T) {
+	shortest := func(notify func(context.Context, func(context.Context) error) error) time.Duration {
+		pause := time.Hour
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			var failed time.Time
+			err := notify(ctx, func(context.Context) error {
+				if !failed.IsZero() {
+					pause = min(pause, time.Since(failed))
+				}
+				time.Sleep(10 * time.Second)
+				failed = time.Now()
+				return errDown
+			})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+		return pause
+	}
+	require.Zero(t, shortest(notifyBefore))
+	require.GreaterOrEqual(t, shortest(notifyAfter), 250*time.Millisecond)
 }
