@@ -226,7 +226,11 @@ func (p *Pacer) mostLocked() int {
 		return most
 	}
 	patience = max(patience, 4*p.quick) // or a rate that is low since places are few makes them fewer
-	return int(min(max(p.rateLocked()*patience.Seconds(), 1), float64(most)))
+	n := p.rateLocked() * patience.Seconds()
+	if n < float64(most) { // which, rounded up, may not fit into an int
+		return max(int(n), 1)
+	}
+	return most
 }
 
 func (p *Pacer) takenLocked() float64 { return float64(p.stats.Pending) / float64(p.mostLocked()) }

@@ -114,6 +114,20 @@ func TestPacerAnyRate(t *testing.T) {
 	}
 }
 
+// The largest numbers mean no limit, and not that all clients are turned away.
+func TestPacerOfTheLargestNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &backoff.Pacer{MaxPending: math.MaxInt, Patience: math.MaxInt64, Rate: math.MaxFloat64}
+		for wait := time.Duration(1); wait < time.Millisecond; wait *= 2 {
+			slots := enter(t, p, 1000)
+			time.Sleep(wait)
+			for _, s := range slots {
+				s.Done()
+			}
+		}
+	})
+}
+
 func TestPacerIsSafe(t *testing.T) {
 	p := &backoff.Pacer{MaxPending: 3}
 	var all sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -193,7 +194,8 @@ func (b *body) shut() error {
 // HTTP/1 connection can be used again. It is for code whose client has no [Reuse], which does
 // the same at Close and better: it knows the length before it starts, and leaves HTTP/2 bodies
 // unread. A nil rc is fine, and one that can be written to, as after an upgrade, is closed
-// without reading. The error is that of Close.
+// without reading. The error is that of Close. If Read panics, so does DrainClose, after
+// it has closed rc.
 //
 // A Read that is still waiting after 50ms is ended by Close; on Go 1.27.0 and
 // 1.27.1 that can hang (golang/go#81404).
@@ -205,16 +207,28 @@ func DrainClose(rc io.ReadCloser) error {
 	case *body, *handle, io.Writer:
 		return rc.Close()
 	}
-	drained := make(chan struct{})
+	drained := make(chan any, 1)
+	var late atomic.Bool
 	go func() {
-		defer close(drained)
-		_, _ = io.CopyN(io.Discard, rc, drainBytes+1)
+		defer func() { drained <- recover() }()
+		buf := make([]byte, 8<<10)
+		for n := 0; n <= drainBytes && !late.Load(); {
+			m, err := rc.Read(buf)
+			if n += m; err != nil {
+				return
+			}
+		}
 	}()
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()
 	select {
-	case <-drained:
+	case thrown := <-drained:
+		if thrown != nil {
+			_ = rc.Close()
+			panic(thrown)
+		}
 	case <-timer.C:
+		late.Store(true)
 	}
 	return rc.Close()
 }

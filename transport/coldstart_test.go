@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -160,6 +161,27 @@ func TestColdStartLetsHTTP1Pass(t *testing.T) {
 }
 
 // Hosts do not wait for each other.
+// A Base that panics leaves no request behind for which others wait.
+func TestColdStartSurvivesAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &transport.Reuse{ColdStart: true, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/panic" {
+				panic("base")
+			}
+			return &http.Response{ProtoMajor: 2, Body: http.NoBody}, nil
+		})}
+		send := func(path string) {
+			_, err := r.RoundTrip(&http.Request{URL: &url.URL{Scheme: "https", Host: "h", Path: path}})
+			require.NoError(t, err)
+		}
+		send("/")
+		from := time.Now()
+		require.PanicsWithValue(t, "base", func() { send("/panic") })
+		send("/")
+		require.Zero(t, time.Since(from))
+	})
+}
+
 func TestColdStartIsPerHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := transporttest.NewPipeServer(t, payload)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,3 +369,22 @@ func (b *countingBody) Close() error {
 	b.closed++
 	return nil
 }
+
+// A body that panics does so where a caller can recover it, and one that goes on with
+// neither a byte nor an error keeps no goroutine.
+func TestDrainCloseOfBrokenBodies(t *testing.T) {
+	var closed atomic.Int32
+	broken := &brokenBody{closed: &closed, read: func() (int, error) { panic("broken") }}
+	require.PanicsWithValue(t, "broken", func() { _ = transport.DrainClose(broken) })
+	stuck := &brokenBody{closed: &closed, read: func() (int, error) { return 0, nil }}
+	require.NoError(t, transport.DrainClose(stuck)) // goleak finds a goroutine that still reads
+	require.EqualValues(t, 2, closed.Load())
+}
+
+type brokenBody struct {
+	closed *atomic.Int32
+	read   func() (int, error)
+}
+
+func (b *brokenBody) Read([]byte) (int, error) { return b.read() }
+func (b *brokenBody) Close() error             { b.closed.Add(1); return nil }

@@ -70,7 +70,14 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 		}
 	}
 	defer x.stopSending()
+	returned := false
+	defer func() {
+		if !returned { // Base panicked: other requests must not wait for this one
+			_ = x.fail(context.Canceled)
+		}
+	}()
 	resp, err := x.send()
+	returned = true
 	if err != nil {
 		if resp != nil && resp.Body != nil {
 			_ = resp.Body.Close()

@@ -72,7 +72,9 @@ func (s *hosts) stats() map[string]Stats {
 		byName[key.name] = sum
 	}
 	if s.other != nil {
-		byName[otherHosts] = s.other.stats()
+		sum := byName[otherHosts] // of a host that has this name
+		sum.add(s.other.stats())
+		byName[otherHosts] = sum
 	}
 	return byName
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +46,20 @@ func TestHostsAreBounded(t *testing.T) {
 }
 
 // Counts are read while requests are made.
+// A host may be named other.
+func TestHostNamedOther(t *testing.T) {
+	r := &transport.Reuse{Base: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") })}
+	send := func(host string) {
+		_, err := r.RoundTrip(&http.Request{URL: &url.URL{Scheme: "http", Host: host}})
+		require.Error(t, err)
+	}
+	send("other")
+	for i := range 300 {
+		send(strconv.Itoa(i))
+	}
+	require.EqualValues(t, 301, r.Stats().Requests)
+}
+
 func TestStatsBesideRequests(t *testing.T) {
 	srv := transporttest.NewServer(t, payload)
 	r := &transport.Reuse{Base: base(t, srv, 8)}
