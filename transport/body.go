@@ -213,7 +213,7 @@ func DrainClose(rc io.ReadCloser) error {
 		defer func() { drained <- recover() }()
 		buf := make([]byte, 8<<10)
 		for n := 0; n <= drainBytes && !late.Load(); {
-			m, err := rc.Read(buf)
+			m, err := rc.Read(buf[:min(len(buf), drainBytes+1-n)])
 			if n += m; err != nil {
 				return
 			}
