@@ -16,6 +16,7 @@ import (
 func TestAdmitThroughWrappers(t *testing.T) {
 	throttled(t, listener.Limits{MaxPending: 1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
 		outer := listener.Throttle(tls.NewListener(l, &tls.Config{}), listener.Limits{MaxPending: 1})
+		defer outer.Close()
 		connect(t, inner)
 		c := accept(t, outer)
 		require.Equal(t, 1, l.Stats().Pending)

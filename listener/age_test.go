@@ -1,6 +1,7 @@
 package listener_test
 
 import (
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -82,4 +83,61 @@ func TestDrainEndsWhatIsTooOld(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Without AgeGrace a connection that was told has 10s, and the default End.
+func TestAgeGraceIsTenSeconds(t *testing.T) {
+	throttled(t, listener.Limits{MaxAge: time.Hour}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		client := connect(t, inner)
+		leaving := listener.Leaving(listener.ConnContext(t.Context(), accept(t, l)))
+		<-leaving
+		told := time.Now()
+		_, err := client.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, 10*time.Second, time.Since(told))
+	})
+}
+
+// A client that is exempt from the limits is so from MaxAge.
+func TestMaxAgeSparesExempt(t *testing.T) {
+	lim := listener.Limits{MaxAge: time.Minute, Exempt: func(a net.Addr) bool { return ipOf(a) == "192.0.2.9" }}
+	throttled(t, lim, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		from(t, inner, "192.0.2.9", 9)
+		accept(t, l)
+		from(t, inner, "192.0.2.1", 9)
+		accept(t, l)
+		time.Sleep(time.Hour)
+		require.Equal(t, uint64(1), l.Stats().Drained)
+		require.NoError(t, l.Drain(t.Context(), 1, nil))
+		require.Equal(t, uint64(2), l.Stats().Drained, "but not from Drain")
+	})
+}
+
+func ipOf(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }
+
+// During a Drain its pace and its end are in force, and not those of MaxAge.
+func TestMaxAgeDuringDrain(t *testing.T) {
+	throttled(t, listener.Limits{MaxAge: time.Minute, AgeGrace: -1}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		for range 3 {
+			connect(t, inner)
+			accept(t, l)
+		}
+		begin := time.Now()
+		require.NoError(t, l.Drain(t.Context(), 0.001, nil))
+		require.Equal(t, 2000*time.Second, time.Since(begin))
+	})
+}
+
+// Close leaves connections alone, and so does MaxAge from then on.
+func TestMaxAgeAfterClose(t *testing.T) {
+	throttled(t, listener.Limits{MaxAge: time.Minute}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		connect(t, inner)
+		c := accept(t, l)
+		require.NoError(t, l.Close())
+		time.Sleep(time.Hour)
+		require.Zero(t, l.Stats().Drained)
+		require.Equal(t, 1, l.Stats().Open)
+		require.NoError(t, c.Close())
+		require.Zero(t, l.Stats().Open)
+	})
 }

@@ -132,16 +132,26 @@ func costOfAccept(t *testing.T, wrap func(net.Listener) net.Listener) (objects, 
 }
 
 // One allocation more than Accept of the socket itself, and at most 100 bytes for each
-// connection that is open. Go 1.25 allocates what SyscallConn returns as well.
+// connection that is open. Go 1.25 allocates what SyscallConn returns as well. The runtime
+// allocates on its own, the more on a busy machine (2 KB for a thread, which it starts when
+// a system call takes long); that only adds, so the least of five counts.
 func TestCostOfAConnection(t *testing.T) {
-	rawObjects, rawBytes := costOfAccept(t, acceptors[0].wrap)
-	for _, a := range acceptors[1:] {
-		objects, bytes := costOfAccept(t, a.wrap)
-		t.Logf("%-15s %+.2f allocations, %+.0f bytes", a.name, objects-rawObjects, bytes-rawBytes)
-		limit, most := 1.5, 100.0 // half of one is the runtime's
-		if strings.HasPrefix(runtime.Version(), "go1.25") {
-			limit, most = 2.5, 120
+	least := func(wrap func(net.Listener) net.Listener, objectsEnough, bytesEnough float64) (objects, bytes float64) {
+		objects, bytes = math.Inf(1), math.Inf(1)
+		for i := 0; i < 5 && (objects >= objectsEnough || bytes > bytesEnough); i++ {
+			o, b := costOfAccept(t, wrap)
+			objects, bytes = min(objects, o), min(bytes, b)
 		}
+		return objects, bytes
+	}
+	limit, most := 1.5, 100.0 // half of one is the runtime's
+	if strings.HasPrefix(runtime.Version(), "go1.25") {
+		limit, most = 2.5, 120
+	}
+	rawObjects, rawBytes := least(acceptors[0].wrap, 0, 0)
+	for _, a := range acceptors[1:] {
+		objects, bytes := least(a.wrap, rawObjects+limit, rawBytes+most)
+		t.Logf("%-15s %+.2f allocations, %+.0f bytes", a.name, objects-rawObjects, bytes-rawBytes)
 		require.Less(t, objects-rawObjects, limit, a.name)
 		require.LessOrEqual(t, bytes-rawBytes, most, a.name)
 	}

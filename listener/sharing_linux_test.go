@@ -2,11 +2,13 @@ package listener_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -202,5 +204,44 @@ func options(t *testing.T, c net.Conn) func(name int) int {
 		require.NoError(t, rc.Control(func(fd uintptr) { v, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, name) }))
 		require.NoError(t, err)
 		return v
+	}
+}
+
+// A predecessor that has passed its Unix socket on drains, or ends by MaxAge, what it has
+// accepted, and nothing else: the file and the clients that come are the successor's.
+func TestDrainAfterFile(t *testing.T) {
+	for name, park := range map[string]bool{"refuses": false, "parks": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			g, err := listener.Config{Park: park}.Reserve(t.Context(), "unix", path)
+			require.NoError(t, err)
+			require.NoError(t, g.Open(t.Context()))
+			l := listener.Throttle(g, listener.Limits{MaxConns: 9})
+			clients := []net.Conn{dial(t, l.Addr()), dial(t, l.Addr())}
+			accept(t, l)
+			accept(t, l)
+			got := acceptLater(l)
+			f, err := g.File()
+			require.NoError(t, err)
+			inherited, err := net.FileListener(f)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+			successor := listener.NewGate(inherited)
+			defer successor.Close()
+			require.NoError(t, successor.Open(t.Context()))
+
+			l.SetLimits(listener.Limits{MaxAge: time.Nanosecond, AgeGrace: time.Nanosecond})
+			for _, c := range clients {
+				_, err := c.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+			}
+			l.SetLimits(listener.Limits{MaxConns: 9})
+			require.NoError(t, l.Drain(t.Context(), 1000, nil))
+			serves(t, successor, g.Addr())
+			require.NoError(t, l.Close())
+			require.ErrorIs(t, (<-got).err, net.ErrClosed)
+			serves(t, successor, g.Addr())
+			require.FileExists(t, path)
+		})
 	}
 }

@@ -122,8 +122,8 @@ func (w *waker) drop() {
 	select {
 	case r := <-w.got:
 		if r.conn != nil {
+			w.dropped() // before the client knows
 			reset(r.conn)
-			w.dropped()
 		}
 	default:
 	}
