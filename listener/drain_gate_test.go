@@ -66,3 +66,31 @@ func TestDrainOfAListenerWithoutDeadlines(t *testing.T) {
 		require.Equal(t, late.LocalAddr(), (<-got).RemoteAddr())
 	})
 }
+
+// A gate that is opened while Drain runs lets clients in, which Drain ends as well; for a
+// health check the server is leaving all the same.
+func TestOpenDuringDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := listenertest.New()
+		g := listener.NewGate(inner)
+		require.NoError(t, g.Open(t.Context()))
+		l := listener.Throttle(g, listener.Limits{MaxConns: 9})
+		defer l.Close()
+		connect(t, inner)
+		first := accept(t, l)
+		drained := make(chan error, 1)
+		go func() { drained <- l.Drain(t.Context(), 1, func(net.Conn) {}) }()
+		synctest.Wait()
+		require.NoError(t, g.Open(t.Context()))
+		require.Equal(t, listener.Opened, g.State())
+		require.Equal(t, listener.Closed, l.State())
+		connect(t, inner)
+		second := accept(t, l)
+		leaving := listener.Leaving(listener.ConnContext(t.Context(), second))
+		<-leaving
+		require.NoError(t, first.Close())
+		require.NoError(t, second.Close())
+		require.NoError(t, <-drained)
+		require.Equal(t, listener.Opened, l.State())
+	})
+}

@@ -2,10 +2,12 @@ package listener_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,4 +95,49 @@ func TestHTTPEndOfAConnectionThatIsHijackedLater(t *testing.T) {
 		require.NoError(t, srv.Close())
 		require.ErrorIs(t, <-served, http.ErrServerClosed)
 	})
+}
+
+// HTTPEnd keeps nothing of connections that are closed or hijacked, and the hooks that were
+// set see each.
+func TestHTTPEndForgets(t *testing.T) {
+	for _, path := range []string{"/", "/hijack"} {
+		t.Run(path, func(t *testing.T) {
+			inner, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			forgotten := make(chan struct{}, 9)
+			l := listener.Throttle(wrapping{inner, func(c net.Conn) net.Conn {
+				tracked := &embeds{c}
+				runtime.AddCleanup(tracked, func(int) { forgotten <- struct{}{} }, 0)
+				return tracked
+			}}, listener.Limits{MaxConns: 9})
+			type key struct{}
+			srv := &http.Server{
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Context().Value(key{}) != "mine" {
+						w.WriteHeader(http.StatusTeapot)
+						return
+					}
+					if r.URL.Path == "/hijack" {
+						c, _, _ := http.NewResponseController(w).Hijack()
+						fmt.Fprint(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+						_ = c.Close()
+					}
+				}),
+				ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+					return context.WithValue(ctx, key{}, "mine")
+				},
+			}
+			listener.HTTPEnd(srv, 0)
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(l) }()
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			resp, err := client.Get("http://" + l.Addr().String() + path)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, resp.StatusCode)
+			require.NoError(t, resp.Body.Close())
+			require.Eventually(t, func() bool { runtime.GC(); return len(forgotten) == 1 }, time.Minute, time.Millisecond)
+			require.NoError(t, srv.Close())
+			require.ErrorIs(t, <-served, http.ErrServerClosed)
+		})
+	}
 }

@@ -118,3 +118,30 @@ func TestDrainAfterRebalanceOfSockets(t *testing.T) {
 		require.ErrorIs(t, err, io.EOF)
 	}
 }
+
+// Raw connections that have left are no more part of this replica's share.
+func TestRebalanceOfSocketsThatLeave(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := listener.Throttle(inner, listener.Limits{})
+	defer l.Close()
+	for i := range 5 {
+		dial(t, l.Addr())
+		c := accept(t, l)
+		if i < 3 {
+			require.NoError(t, c.Close())
+		} else {
+			defer c.Close()
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	asks := 0
+	err = l.Rebalance(ctx, 1e6, func() int {
+		if asks++; asks == 20 {
+			cancel()
+		}
+		return 2
+	}, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, l.Stats().Drained)
+}

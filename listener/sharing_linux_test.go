@@ -145,6 +145,9 @@ func TestFileOfASocketFile(t *testing.T) {
 	defer f.Close()
 	require.NoError(t, g.Shut())
 	require.Error(t, g.Open(t.Context()))
+	require.NoError(t, os.Rename(path, path+".other")) // also if the successor has moved
+	require.Error(t, g.Open(t.Context()))
+	require.NoError(t, os.Rename(path+".other", path))
 	require.NoError(t, g.Close())
 	_, err = os.Stat(path)
 	require.NoError(t, err)
@@ -244,4 +247,19 @@ func TestDrainAfterFile(t *testing.T) {
 			require.FileExists(t, path)
 		})
 	}
+}
+
+// Drain gives a queue that another process has as well back as it was, like Close.
+func TestDrainGivesTheQueueBack(t *testing.T) {
+	needsKernel(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	other := duplicate(t, l)
+	defer other.Close()
+	before := queueOf(t, other)
+	throttled := listener.Throttle(l, listener.Limits{Rate: 100})
+	defer throttled.Close()
+	require.Equal(t, 50, queueOf(t, other))
+	require.NoError(t, throttled.Drain(t.Context(), 1, nil))
+	require.Equal(t, before, queueOf(t, other))
 }
