@@ -79,9 +79,10 @@ func (t *Throttled) Drain(ctx context.Context, perSecond float64, end func(net.C
 // moves costs a login, so let perSecond be low, and share be the average of all
 // replicas plus a tenth: connections of replicas at the average move for ever otherwise.
 //
-// share runs on the caller's goroutine, end as in Drain; nil closes. The errors are Drain's,
-// except that the end of ctx closes nothing and its error is context.Cause. Rebalance returns
-// [ErrDraining] when a Drain begins. It panics if share is nil.
+// share runs on the caller's goroutine, end as in Drain; nil closes. Rebalance waits for the
+// calls of end that it has begun. The errors are Drain's, except that the end of ctx closes
+// nothing and its error is context.Cause; when a Drain begins it is [ErrDraining]. It panics
+// if share is nil.
 func (t *Throttled) Rebalance(ctx context.Context, perSecond float64, share func() int, end func(net.Conn)) error {
 	if share == nil {
 		panic("listener: Rebalance with nil share")

@@ -94,3 +94,31 @@ func TestOpenDuringDrain(t *testing.T) {
 		require.Equal(t, listener.Opened, l.State())
 	})
 }
+
+// A connection in the hand of a Merged is the server's to finish: it comes out of Accept
+// after Drain has shut the gate, and Drain ends it.
+func TestDrainOfWhatMergeHasInHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, private := listenertest.New(), listenertest.New()
+		g := listener.NewGate(inner)
+		require.NoError(t, g.Open(t.Context()))
+		l := listener.Throttle(g, listener.Limits{MaxConns: 9})
+		m := listener.Merge(private, l)
+		defer m.Close()
+		connect(t, private)
+		accept(t, m) // the goroutines run
+		client := connect(t, inner)
+		synctest.Wait()
+		require.Zero(t, inner.Queued(), "it is in hand")
+		ends := make(chan net.Conn, 9)
+		drained := make(chan error, 1)
+		go func() { drained <- l.Drain(t.Context(), 1, func(c net.Conn) { ends <- c }) }()
+		synctest.Wait()
+		require.Equal(t, listener.Closed, g.State())
+		c := accept(t, m)
+		require.Equal(t, client.LocalAddr(), c.RemoteAddr())
+		require.Equal(t, c, <-ends)
+		require.NoError(t, c.Close())
+		require.NoError(t, <-drained)
+	})
+}

@@ -14,7 +14,8 @@ import (
 //
 // The handler of a stream or of a hijacked connection then says its last word and
 // returns; a goroutine that waits for it ends with the connection. The channel is also
-// nil without such a connection. Leaving(ConnContext(ctx, c)) is the channel of c.
+// nil without such a connection. Leaving(ConnContext(ctx, c)) is the channel of c. Of two
+// Throttled, one over the other, it is that of the outer, which is the one to drain.
 func Leaving(ctx context.Context) <-chan struct{} {
 	c, ok := ctx.Value(contextKey{}).(net.Conn)
 	if !ok {
