@@ -72,6 +72,15 @@ func (s *conns) retire(c *conn, by *exchange, anyway bool) (end, first bool) {
 	return true, first
 }
 
+// lives reports whether a connection is in use that a request has ended: Base sent a copy
+// of the header that it got, made before the connection was known, as many do that add
+// to a request.
+func (s *conns) lives(c *conn) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return c.counted && !c.retiring
+}
+
 // settle is called when the exchange is on the connection that it ends, or never
 // will be. If a server keeps the connection, the next request tries again.
 func (s *conns) settle(x *exchange) {

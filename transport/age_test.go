@@ -242,6 +242,45 @@ func TestServerThatIgnoresClose(t *testing.T) {
 	})
 }
 
+// Many a RoundTripper sends a copy of the request, whose header is out of reach when the
+// connection is known: old connections are then closed before they are used again.
+func TestMaxConnAgeOverABaseThatCopies(t *testing.T) {
+	for name, start := range protocols {
+		t.Run(name, func(t *testing.T) {
+			srv := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+			tr := base(t, srv, 16)
+			r := &transport.Reuse{MaxConnAge: 1, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+				return tr.RoundTrip(req.Clone(req.Context()))
+			})}
+			upload := func() {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, io.LimitReader(strings.NewReader("some words"), 10))
+				require.NoError(t, err)
+				resp, err := r.RoundTrip(req)
+				require.NoError(t, err)
+				b, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.Equal(t, "some words", string(b))
+				require.NoError(t, resp.Body.Close())
+			}
+			for range 10 {
+				upload()
+			}
+			require.Equal(t, 5, srv.Conns(), "a request that opens one, and one that is too late")
+			require.EqualValues(t, 5, r.Stats().Retired)
+			require.Zero(t, r.Stats().Dropped)
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					for range 20 {
+						upload()
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+}
+
 // stubborn dials a server that answers everything and closes nothing.
 func stubborn(seen func(request string)) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {

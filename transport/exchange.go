@@ -160,8 +160,12 @@ func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	}
 	c, known := x.reuse.conns.find(info.Conn, !info.Reused, x.reuse.life)
 	busy := x.ride(c, info.Reused)
-	suspect := x.armed && c != nil && info.Reused && x.host.isSuspect(c, known, info.IdleTime)
-	if suspect && !busy {
+	used := x.armed && c != nil && info.Reused
+	suspect := used && x.host.isSuspect(c, known, info.IdleTime)
+	if (suspect || used && closing && !x.reuse.own && x.reuse.conns.lives(c)) && !busy {
+		if suspect {
+			x.host.dropped.Add(1)
+		}
 		x.drop(info.Conn)
 		return
 	}

@@ -48,6 +48,8 @@ type Reuse struct {
 	// has to wait for it. So connections follow a changed DNS answer, and spread
 	// over the servers behind a load balancer. The age counts from the first
 	// request. A request that has a Connection or Upgrade header retires nothing.
+	// If Base sends a copy of the request, as many do that add to its header, the
+	// connection is closed before the next but one is sent on it.
 	// Base must report its connections to net/http/httptrace: if it did not, the
 	// first RoundTrip fails. Zero or negative means no limit.
 	MaxConnAge time.Duration

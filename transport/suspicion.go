@@ -62,14 +62,13 @@ func (s *suspicion) isSuspect(c *conn, known bool, idle time.Duration) bool {
 	return idle > time.Since(s.at)
 }
 
-// drop closes a suspect connection, which no other request uses and to which nothing
+// drop closes a suspect or old connection, which no other request uses and to which nothing
 // of this one was written, so that Base sends the request on another.
 //
 // Package httptrace says that a connection is its transport's to close. There is no
 // other way to keep a request off it: CloseIdleConnections closes those to other
 // hosts as well.
 func (x *exchange) drop(c net.Conn) {
-	x.host.dropped.Add(1)
 	x.dropped.Store(true)
 	x.leave()
 	x.reused.Store(false)
