@@ -122,3 +122,67 @@ func TestDrainOfWhatMergeHasInHand(t *testing.T) {
 		require.NoError(t, <-drained)
 	})
 }
+
+// The pace holds after a quiet time as well: what was not ended then is not caught up.
+func TestDrainCatchesNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := listenertest.New()
+		g := listener.NewGate(inner)
+		require.NoError(t, g.Open(t.Context()))
+		l := listener.Throttle(g, listener.Limits{MaxConns: 9})
+		defer l.Close()
+		connect(t, inner)
+		first := accept(t, l)
+		ends := make(chan time.Time, 9)
+		drained := make(chan error, 1)
+		go func() {
+			drained <- l.Drain(t.Context(), 1, func(c net.Conn) {
+				ends <- time.Now()
+				if c != first {
+					_ = c.Close()
+				}
+			})
+		}()
+		time.Sleep(time.Minute)
+		<-ends
+		require.NoError(t, g.Open(t.Context()))
+		for range 5 {
+			connect(t, inner)
+			accept(t, l)
+		}
+		at := <-ends
+		for range 4 {
+			next := <-ends
+			require.WithinRange(t, next, at.Add(900*time.Millisecond), at.Add(1100*time.Millisecond))
+			at = next
+		}
+		require.NoError(t, first.Close())
+		require.NoError(t, <-drained)
+	})
+}
+
+// Any number of Accepts may wait at a gate over a listener without deadlines.
+func TestAcceptsOfAListenerWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := listenertest.New()
+		g := listener.NewGate(struct{ net.Listener }{inner})
+		defer g.Close()
+		require.NoError(t, g.Open(t.Context()))
+		first, second, third := acceptLater(g), acceptLater(g), acceptLater(g)
+		synctest.Wait()
+		require.NoError(t, g.Shut())
+		require.NoError(t, g.Open(t.Context()))
+		connect(t, inner)
+		connect(t, inner)
+		synctest.Wait()
+		require.Equal(t, 2, len(first)+len(second)+len(third))
+		require.NoError(t, g.Close())
+		errs := 0
+		for _, got := range []<-chan accepted{first, second, third} {
+			if (<-got).err != nil {
+				errs++
+			}
+		}
+		require.Equal(t, 1, errs)
+	})
+}

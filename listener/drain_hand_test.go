@@ -97,3 +97,57 @@ func TestAcceptAfterDrain(t *testing.T) {
 		require.ErrorIs(t, (<-got).err, net.ErrClosed)
 	}
 }
+
+// Also if no connection is open, and the one in hand waits for a token.
+func TestDrainOfAClientThatWaitsForAToken(t *testing.T) {
+	lim := listener.Limits{MaxConns: 9, Rate: 0.1, Exempt: func(net.Addr) bool { return false }}
+	throttled(t, lim, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		connect(t, inner)
+		require.NoError(t, accept(t, l).Close())
+		connect(t, inner)
+		got := acceptLater(l)
+		synctest.Wait()
+		require.Zero(t, inner.Queued(), "it is in hand")
+		begin := time.Now()
+		require.NoError(t, l.Drain(t.Context(), 1, nil))
+		require.InDelta(t, 10, time.Since(begin).Seconds(), 0.1)
+		require.NoError(t, (<-got).err)
+		require.Equal(t, uint64(1), l.Stats().Drained)
+	})
+}
+
+// An Accept that waits for a token holds nothing.
+func TestDrainWhileAcceptWaitsForAToken(t *testing.T) {
+	throttled(t, listener.Limits{MaxConns: 9, Rate: 1e-9}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		connect(t, inner)
+		accept(t, l)
+		got := acceptLater(l)
+		synctest.Wait()
+		begin := time.Now()
+		require.NoError(t, l.Drain(t.Context(), 1, nil))
+		require.Zero(t, time.Since(begin))
+		pending(t, got)
+	})
+}
+
+// A client whose address is waited for while no Accept is under way is in hand, too.
+func TestDrainOfASilentClientBetweenAccepts(t *testing.T) {
+	behindProxy(t, listener.Limits{PerSource: 5}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		silent := connect(t, inner)
+		got := acceptLater(l)
+		synctest.Wait()
+		sends(t, inner, 1)
+		require.NoError(t, (<-got).err)
+		drained := make(chan error, 1)
+		go func() { drained <- l.Drain(t.Context(), 1, nil) }()
+		time.Sleep(5 * time.Second)
+		pending(t, drained)
+		require.Zero(t, l.Stats().Open)
+		_, err := silent.Write([]byte{7})
+		require.NoError(t, err)
+		synctest.Wait()
+		accept(t, l)
+		require.NoError(t, <-drained)
+		require.Equal(t, uint64(2), l.Stats().Drained)
+	})
+}
