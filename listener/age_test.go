@@ -141,3 +141,22 @@ func TestMaxAgeAfterClose(t *testing.T) {
 		require.Zero(t, l.Stats().Open)
 	})
 }
+
+// Each call of End has a goroutine of its own: one that hangs holds no other up.
+func TestEndThatHangs(t *testing.T) {
+	hang := make(chan struct{})
+	called := make(chan struct{}, 9)
+	lim := listener.Limits{MaxAge: time.Minute, End: func(net.Conn) { called <- struct{}{}; <-hang }}
+	throttled(t, listener.Limits{MaxConns: 9}, func(t *testing.T, inner *listenertest.Listener, l *listener.Throttled) {
+		hang, called = make(chan struct{}), make(chan struct{}, 9)
+		for range 3 {
+			connect(t, inner)
+			accept(t, l)
+		}
+		time.Sleep(time.Hour)
+		l.SetLimits(lim) // all are too old
+		synctest.Wait()
+		require.Len(t, called, 3)
+		close(hang)
+	})
+}

@@ -132,6 +132,17 @@ func TestSetLimitsOfRaw(t *testing.T) {
 	require.IsType(t, (*net.TCPConn)(nil), c)
 	l.SetLimits(listener.Limits{MaxPending: 1, PendingTimeout: -1})
 	require.NoError(t, c.Close())
+	l.SetLimits(listener.Limits{MaxPending: 1, PendingTimeout: -1, Raw: true})
 	dial(t, l.Addr())
-	accept(t, l)
+	c = accept(t, l)
+	l.SetLimits(listener.Limits{MaxPending: 1, PendingTimeout: -1})
+	dial(t, l.Addr())
+	got := acceptLater(l)
+	select { // it looks for the end of c while it waits
+	case <-got:
+		require.Fail(t, "beyond the limit")
+	case <-time.After(20 * time.Millisecond):
+	}
+	require.NoError(t, c.Close())
+	require.NoError(t, (<-got).err)
 }
