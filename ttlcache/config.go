@@ -88,7 +88,8 @@ type Config[C, V any] struct {
 	// Tier is the memory that this cache shares with others, such as those of the other
 	// replicas of one server: positive verdicts, so that a restart is no cold cache, and
 	// revocations.
-	// It is asked before the load, within 50 ms and outside of MaxLoads; if it is slow or
+	// It is asked before the load, outside of MaxLoads and with a time-out of 50 ms. At most 64
+	// lookups are under way, and more wait for half a second at most. If it is slow or
 	// away, the cache is as without it. The caches must have the same Secret, the same Key
 	// and the same meaning of V. With a Tier the cache follows its log on a goroutine: call
 	// [Cache.Close] in the end. Nil shares nothing.

@@ -151,9 +151,9 @@ func (c *Cache[C, V]) settleShared(f *flight[V], e *entry[V], at uint64) bool {
 	}
 	c.denials.remove(e.key)
 	victim := c.putLocked(s, e)
+	c.counters.shared.Add(1) // before a caller can look
 	f.settleLocked(result[V]{v: e.value})
 	s.mu.Unlock()
-	c.counters.shared.Add(1)
 	c.evicted(victim)
 	return true
 }
@@ -208,7 +208,9 @@ func (c *Cache[C, V]) putTier(f *flight[V], q question, a answer[V]) {
 		version: c.share.codec.Version,
 		body:    body,
 	})
-	called, err := c.share.within(f.ctx, func(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(f.ctx, tierTimeout)
+	defer cancel()
+	called, err := c.share.within(ctx, func(ctx context.Context) error {
 		return c.share.tier.Put(ctx, f.key, f.lease, sealed, left)
 	})
 	if called && err != nil && !errors.Is(err, ErrNoLease) {

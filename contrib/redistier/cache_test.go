@@ -203,3 +203,63 @@ func BenchmarkHit(b *testing.B) {
 		}
 	}
 }
+
+// Agents that the tier knows do not wait behind newcomers that take all places of the
+// provider: it is asked outside of MaxLoads.
+func TestWarmAgentsBehindNewcomers(t *testing.T) {
+	const places, rounds = 8, 5
+	agents := 800
+	if raceEnabled { // everything takes ten times as long, the time-outs do not
+		agents = 50
+	}
+	s, p := redis(t), &idp{}
+	warm := cache(t, p, s.tier(t, redistier.Config{}))
+	require.NoError(t, warm.WaitTier(t.Context()))
+	servesAll(t, warm, "agent ", agents)
+	for round := 1; ; round++ { // a machine that stood still proves nothing
+		known, rest, shared := restart(t, s, p, agents, places, fmt.Sprint("newcomer in round ", round, " "))
+		t.Logf("%d warm agents back after %v, %d of them by the tier; 100 newcomers after %v", agents, known, shared, rest)
+		if known < rest/3 && shared == agents {
+			return
+		}
+		require.Less(t, round, rounds)
+	}
+}
+
+// restart returns how long the warm agents and 100 newcomers take that come to a new replica,
+// and how many of them the tier knew.
+func restart(t *testing.T, s *server, p *idp, agents, places int, newcomer string) (known, rest time.Duration, shared int) {
+	var busy, peak atomic.Int64
+	slow := func(ctx context.Context, token string) (string, error) {
+		n := busy.Add(1)
+		defer busy.Add(-1)
+		for most := peak.Load(); n > most && !peak.CompareAndSwap(most, n); most = peak.Load() {
+		}
+		<-time.After(200 * time.Millisecond)
+		return p.load(ctx, token)
+	}
+	c := ttlcache.New(slow, ttlcache.Config[string, string]{
+		TTL: time.Minute, MaxLoads: places, LoadTimeout: time.Minute,
+		Tier: s.tier(t, redistier.Config{}), Secret: []byte(strings.Repeat("32 bytes", 4)),
+	})
+	defer c.Close()
+	require.NoError(t, c.WaitTier(t.Context()))
+	come := func(name string, n int) (wait func() time.Duration) {
+		var crowd sync.WaitGroup
+		began := time.Now()
+		for i := range n {
+			crowd.Go(func() {
+				if _, err := c.Get(context.Background(), fmt.Sprint(name, i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return func() time.Duration { crowd.Wait(); return time.Since(began) }
+	}
+	newcomers := come(newcomer, 100)
+	require.Eventually(t, func() bool { return busy.Load() == int64(places) }, 10*time.Second, time.Millisecond)
+	known = come("agent ", agents)()
+	rest = newcomers()
+	require.LessOrEqual(t, peak.Load(), int64(places), "the provider has no more places")
+	return known, rest, int(c.Stats().Shared)
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package redistier_test
+
+const raceEnabled = false
