@@ -2,6 +2,7 @@ package dbpool_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"net"
 	"testing"
@@ -243,4 +244,11 @@ func TestRawYieldsTheDriversConnection(t *testing.T) {
 		require.IsType(t, bare, dc)
 		return nil
 	}))
+}
+
+func TestApplyToAClosedPool(t *testing.T) {
+	db := sql.OpenDB(new(dbpooltest.Server).Connector())
+	require.NoError(t, dbpool.Server(8).Apply(db))
+	require.NoError(t, db.Close())
+	require.EqualError(t, dbpool.Server(8).Apply(db), "dbpool: sql: database is closed")
 }

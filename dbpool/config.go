@@ -1,6 +1,7 @@
 package dbpool
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (c Config) Validate() error {
 // four settings of the pool are set, so that earlier settings are gone. It draws
 // a new lifetime each time. Callers that wait for a connection while MaxOpen is
 // raised are not woken before the next connection is returned: database/sql has no
-// way to do so.
+// way to do so. A pool that is closed is an error.
 func (c Config) Apply(db *sql.DB) error {
 	if db == nil {
 		return &FieldError{Field: "db", Reason: "must not be nil"}
@@ -102,8 +103,23 @@ func (c Config) Apply(db *sql.DB) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if err := closed(db); err != nil {
+		return err
+	}
 	c.set(db)
 	return nil
+}
+
+// closed returns an error if db is closed. The setters of database/sql panic on a pool
+// that has just been closed: they wake its cleaner over a channel that Close closes.
+func closed(db *sql.DB) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := db.Conn(ctx) // no connection: the context has ended
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("dbpool: %w", err)
 }
 
 // set sets a valid c on db and returns the lifetime that it drew.

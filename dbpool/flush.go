@@ -134,7 +134,7 @@ func (f *flusher) tick() {
 }
 
 func (f *flusher) tickLocked() {
-	if f.closed {
+	if f.closed || closed(f.db) != nil {
 		return
 	}
 	age := time.Since(f.cutoff)
