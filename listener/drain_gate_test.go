@@ -172,6 +172,7 @@ func TestAcceptsOfAListenerWithoutDeadlines(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, g.Shut())
 		require.NoError(t, g.Open(t.Context()))
+		synctest.Wait()
 		connect(t, inner)
 		connect(t, inner)
 		synctest.Wait()
