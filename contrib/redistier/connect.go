@@ -68,7 +68,7 @@ func New(c Config) (*Tier, error) {
 
 var errClosed = fmt.Errorf("redistier: the tier is closed: %w", net.ErrClosed)
 
-// Close ends all that is under way and waits for it, and then ends the connections. With a
+// Close ends every operation and waits for it, and then ends the connections. With a
 // server that does not answer that takes up to four seconds, of a connection that is being
 // made. Close must not be called by the function that was given to Follow. A second one does
 // nothing.

@@ -36,7 +36,7 @@
 //
 // # Permissions
 //
-// A user of its own needs the keys and these commands; [Tier.Check] names what is missing.
+// A user of its own needs the keys and these commands; [Tier.Check] names a missing one.
 //
 //	~{ttlcache}:* +eval +evalsha +info +time +hget +hmget +hset +exists +get +set +pttl
 //	+del +xadd +xlen +xtrim +xrange +xrevrange +xread +client +hello +ping +zadd +zrem
@@ -53,10 +53,10 @@
 // with it, since replication and the append-only file are asynchronous. So does a log that
 // a replica cannot follow without a gap.
 //
-// A master that the others have given up goes on for those who still reach it, and knows no
-// revocation of the next one. Set min-replicas-to-write 1 and min-replicas-max-lag 1 where
-// there is a failover: such a master then gives no heartbeat, and what came through it is
-// served no longer.
+// After a failover the old master goes on for the servers that still reach it, and knows no
+// revocation of the new one. Set min-replicas-to-write 1 and min-replicas-max-lag 1 where
+// there is a failover: such a master then gives no heartbeat, and verdicts that came through
+// it are served no longer.
 //
 // # Concurrency
 //
