@@ -103,9 +103,29 @@ func TestTierWithoutPlaces(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		require.Less(t, waited, 5, "the pauses become longer, up to four seconds")
+		require.Less(t, waited, 9, "the pauses become longer, up to four seconds")
 		c.Close()
 		time.Sleep(2 * time.Hour)
+	})
+}
+
+// A tier that stood still once is asked again a quarter of a second later, however many
+// lookups were under way.
+func TestTierThatStoodStillOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, tier := &provider{}, ttlcachetest.NewTier()
+		must(t, replica(t, p, tier), "warm")
+		c := replica(t, p, tier)
+		require.NoError(t, c.WaitTier(t.Context()))
+		time.Sleep(time.Second)
+		tier.Delay(time.Second)
+		crowd(t, c, "agent", 64)
+		tier.Delay(0)
+		require.Zero(t, crowd(t, c, "again", 10)[9])
+		require.Zero(t, c.Stats().Shared)
+		time.Sleep(250 * time.Millisecond)
+		must(t, c, "warm")
+		require.EqualValues(t, 1, c.Stats().Shared)
 	})
 }
 

@@ -183,11 +183,12 @@ func guard(f func() error) (err error) {
 
 // A breaker keeps callers from a tier that fails.
 type breaker struct {
-	mu     sync.Mutex // guards the fields below
-	failed int        // in a row
-	until  instant    // nobody asks
-	wait   time.Duration
-	opened chan struct{} // closed when it opens, or again; made when it is needed
+	mu      sync.Mutex // guards the fields below
+	failed  int        // in a row
+	until   instant    // nobody asks
+	wait    time.Duration
+	probing bool          // the one that may ask after a pause
+	opened  chan struct{} // closed when it opens, or again; made when it is needed
 }
 
 const (
@@ -206,7 +207,7 @@ func (b *breaker) closed(now instant) bool {
 	if now < b.until {
 		return false
 	}
-	b.until = now.add(b.wait)
+	b.until, b.probing = now.add(b.wait), true
 	return true
 }
 
@@ -224,17 +225,19 @@ func (b *breaker) note(failed bool, now instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !failed {
-		b.failed, b.wait = 0, 0
+		b.failed, b.wait, b.probing = 0, 0, false
 		return
 	}
 	b.failed++
-	if b.failed >= breakAfter {
-		b.wait = min(max(2*b.wait, breakFor), breakForMost)
-		b.until = now.add(b.wait)
-		if b.opened != nil {
-			close(b.opened)
-			b.opened = nil
-		}
+	if b.failed != breakAfter && !b.probing { // of those under way when it opened each fails as well
+		return
+	}
+	b.failed, b.probing = max(b.failed, breakAfter), false
+	b.wait = min(max(2*b.wait, breakFor), breakForMost)
+	b.until = now.add(b.wait)
+	if b.opened != nil {
+		close(b.opened)
+		b.opened = nil
 	}
 }
 
