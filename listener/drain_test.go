@@ -119,6 +119,7 @@ func TestDrainIsCutByItsContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, errLate)
 		require.ErrorContains(t, err, "50 connections were cut")
+		require.Equal(t, uint64(50), l.Stats().Drained)
 		for _, c := range clients {
 			_, err := c.Read(make([]byte, 1))
 			require.ErrorIs(t, err, io.EOF)
