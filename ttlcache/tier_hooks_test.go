@@ -72,19 +72,26 @@ func livesUntil(t *testing.T, c *ttlcache.Cache[string, string], token string, e
 func TestLifeIsWhatTheTierSaysIsLeft(t *testing.T) {
 	for name, test := range map[string]struct {
 		got  func(left *time.Duration)
+		slow time.Duration // the answer
 		life time.Duration // since the question
 	}{
-		"as it is":    {nil, time.Minute},
-		"slow answer": {func(*time.Duration) { time.Sleep(40 * time.Millisecond) }, time.Minute},
-		"half":        {func(left *time.Duration) { *left /= 2 }, 10*time.Second + 25*time.Second},
-		"more":        {func(left *time.Duration) { *left = 1<<63 - 1 }, 10*time.Second + time.Minute},
+		"as it is":    {life: time.Minute},
+		"slow answer": {slow: 40 * time.Millisecond, life: time.Minute},
+		"half":        {got: func(left *time.Duration) { *left /= 2 }, life: 10*time.Second + 25*time.Second},
+		"more":        {got: func(left *time.Duration) { *left = 1<<63 - 1 }, life: 10*time.Second + time.Minute},
 	} {
 		bubble(t, func(t *testing.T) {
 			p, tier := &provider{}, ttlcachetest.NewTier()
 			must(t, replica(t, p, tier), "x")
 			asked := time.Now()
 			time.Sleep(10 * time.Second)
-			b := replica(t, p, &hooked{Tier: tier, got: test.got}, func(c *settings) { c.TTL = time.Hour })
+			got := func(left *time.Duration) {
+				time.Sleep(test.slow)
+				if test.got != nil {
+					test.got(left)
+				}
+			}
+			b := replica(t, p, &hooked{Tier: tier, got: got}, func(c *settings) { c.TTL = time.Hour })
 			must(t, b, "x")
 			require.Equal(t, 1, p.asks("x"), name)
 			livesUntil(t, b, "x", asked.Add(test.life))
