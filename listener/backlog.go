@@ -124,3 +124,32 @@ func ask(l net.Listener, question func(fd uintptr)) {
 		_ = rc.Control(question)
 	}
 }
+
+// setBacklog limits the queue while the gate is open, from now on; 0 is the
+// system's limit.
+func (g *Gate) setBacklog(n int) {
+	g.moving.Lock()
+	defer g.moving.Unlock()
+	g.mu.Lock()
+	g.backlog = n
+	l := g.l
+	g.mu.Unlock()
+	if l != nil {
+		g.queue.set(l, n)
+	}
+}
+
+// sizeAgain limits the queue of a socket that another process may have as well, and
+// may have changed: a predecessor sets it back when it closes.
+func (g *Gate) sizeAgain(l net.Listener) {
+	g.mu.Lock()
+	n := g.backlog
+	due := g.park && n != 0 && time.Since(g.sized) >= sizeEvery
+	if due {
+		g.sized = time.Now()
+	}
+	g.mu.Unlock()
+	if due {
+		_ = resize(l, n)
+	}
+}

@@ -250,20 +250,6 @@ func (g *Gate) File() (*os.File, error) {
 	return f, nil
 }
 
-// setBacklog limits the queue while the gate is open, from now on; 0 is the
-// system's limit.
-func (g *Gate) setBacklog(n int) {
-	g.moving.Lock()
-	defer g.moving.Unlock()
-	g.mu.Lock()
-	g.backlog = n
-	l := g.l
-	g.mu.Unlock()
-	if l != nil {
-		g.queue.set(l, n)
-	}
-}
-
 // Accept waits for the gate to be open and for a client. The error is
 // net.ErrClosed after Close, or the failure of the listener underneath if it is
 // there to stay; shortages such as EMFILE are waited out.
@@ -374,21 +360,6 @@ func (g *Gate) takeBack(c net.Conn) (<-chan struct{}, bool) {
 	g.mu.Unlock()
 	reset(c)
 	return nil, true
-}
-
-// sizeAgain limits the queue of a socket that another process may have as well, and
-// may have changed: a predecessor sets it back when it closes.
-func (g *Gate) sizeAgain(l net.Listener) {
-	g.mu.Lock()
-	n := g.backlog
-	due := g.park && n != 0 && time.Since(g.sized) >= sizeEvery
-	if due {
-		g.sized = time.Now()
-	}
-	g.mu.Unlock()
-	if due {
-		_ = resize(l, n)
-	}
 }
 
 // wasReset counts a connection that was accepted and is not wanted any more.
