@@ -14,7 +14,8 @@ done
 
 # copied NAME FOLDER...: these examples, copied into a module of a stranger's, pass their
 # tests there. One that has a go.mod keeps it; others get one as go mod init makes it.
-# The replacements stand for the published versions.
+# The replacements stand for the published versions. What takes long runs where it is,
+# in scripts/services.sh.
 copied() {
 	local module=$tmp/copied-$1 folder
 	mkdir "$module"
@@ -31,7 +32,7 @@ copied() {
 		fail "examples/$1 imports a package that nobody outside can import: move what it needs into the example"
 	fi
 	echo "-- copied into a module of its own: $*"
-	(cd "$module" && go mod tidy && go vet ./... && go test -count=1 ./...) || fail "the tests of examples/$1, copied"
+	(cd "$module" && go mod tidy && go vet ./... && go test -short -count=1 ./...) || fail "the tests of examples/$1, copied"
 }
 ours=github.com/connhygiene/connhygiene
 copied agent

@@ -59,6 +59,9 @@ func TestFlags(t *testing.T) {
 // A short version of the whole: nobody notices a restart that is drained, and with a tier
 // nobody asks the provider.
 func TestRollingRestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	services(t)
 	svg := filepath.Join(t.TempDir(), "replicas.svg")
 	var stdout, stderr bytes.Buffer
@@ -113,6 +116,9 @@ func TestTable(t *testing.T) {
 
 // A short version of -scale.
 func TestScale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("the memory of a process is read from /proc")
 	}
