@@ -79,8 +79,7 @@ type Backoff struct {
 	slot     time.Time // the last one used of the window; zero: to be drawn
 	atOnce   bool      // the last failure was followed by a wait of 0
 	sleeper  sleeper   // Next waits for it without mu
-	sleeping bool
-	hurried  bool // by RetryNow, since Next was called
+	hurried  bool      // by RetryNow, since Next was called
 	stop     *Error
 }
 
@@ -223,7 +222,6 @@ func (b *Backoff) begin(ctx context.Context) bool {
 	end := endingOf(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sleeping = false
 	if b.stopLocked(end); b.stop != nil {
 		return false
 	}

@@ -114,22 +114,24 @@ func (b *Backoff) wait(ctx context.Context, e Event, wake <-chan struct{}) {
 
 // sleep is a sleep that hurry ends.
 func (b *Backoff) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	if d <= 0 {
+		return false
+	}
 	b.mu.Lock()
-	if b.hurried || d <= 0 {
+	if b.hurried {
 		b.mu.Unlock()
 		return false
 	}
-	b.sleeping = true // until the attempt begins
 	b.sleeper.set(d)
 	b.mu.Unlock()
 	return b.sleeper.await(ctx, wake)
 }
 
-// hurryLocked ends the sleep that is under way, and those to come until the next plan. A
-// timer that has fired already fires once more, which its next set undoes.
+// hurryLocked ends the sleep that is under way, and those to come until the next plan. If
+// none is, the timer fires for nothing, which its next set undoes.
 func (b *Backoff) hurryLocked() {
 	b.hurried = true
-	if b.sleeping {
+	if b.sleeper.timer != nil {
 		b.sleeper.set(0)
 	}
 }

@@ -62,10 +62,10 @@
 // served. A [Throttled] that waits makes the queue as long as its clients' patience and
 // skips abandoned connections: all 1500, in 1.5 times the least possible.
 //
-// [Limits.MaxPending] needs no rate at all. If clients wait in a long queue and give up
-// after a while, set [Limits.Patience], which rejects those that are about to give up, or
-// use [Reset] if they back off. Clients that wait for as long as it takes, such as those of a [Gate] that
-// parks, need neither.
+// [Limits.MaxPending] needs no rate at all. If clients wait in a long queue and give up after
+// a while, set [Limits.Patience], which rejects those that are about to give up, or use
+// [Reset] if they back off. Clients that wait for as long as it takes, such as those of a
+// [Gate] that parks, need neither.
 //
 // # Shutdown, restarts and replicas
 //
@@ -80,10 +80,10 @@
 //
 // # Concurrency
 //
-// All methods may be called from any number of goroutines. A Gate and a Throttled have
-// no goroutine of their own, except while a Reject hook runs, while an address is waited
-// for, the timer of MaxAge, and under NewGate of a listener without deadlines; a Merged has one for each of its listeners, from the
-// first Accept to Close.
+// All methods may be called from any number of goroutines. A Gate and a Throttled have no
+// goroutine of their own, except while a Reject hook runs, while an address is waited for, the
+// timer of MaxAge, and under NewGate of a listener without deadlines; a Merged has one for
+// each of its listeners, from the first Accept to Close.
 //
 // # Expected behaviour of callers
 //

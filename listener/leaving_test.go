@@ -100,15 +100,7 @@ func TestDrainInRandomOrder(t *testing.T) {
 			connect(t, inner)
 			came[accept(t, l)] = i
 		}
-		var mu sync.Mutex
-		var order []int
-		require.NoError(t, l.Drain(t.Context(), 1000, func(c net.Conn) {
-			mu.Lock()
-			order = append(order, came[c])
-			mu.Unlock()
-			_ = c.Close()
-		}))
-		require.InDelta(t, n/2, ascents(order), n/8)
+		require.InDelta(t, n/2, ascents(drainOrder(t, l, 1000, came)), n/8)
 	})
 }
 
@@ -123,15 +115,20 @@ func TestDrainOfSocketsInRandomOrder(t *testing.T) {
 		dial(t, l.Addr())
 		came[accept(t, l)] = i
 	}
+	require.InDelta(t, n/2, ascents(drainOrder(t, l, 500, came)), n/4)
+}
+
+// drainOrder drains l, and returns the numbers of its connections in the order of their ends.
+func drainOrder(t *testing.T, l *listener.Throttled, perSecond float64, came map[net.Conn]int) (order []int) {
+	t.Helper()
 	var mu sync.Mutex
-	var order []int
-	require.NoError(t, l.Drain(t.Context(), 500, func(c net.Conn) {
+	require.NoError(t, l.Drain(t.Context(), perSecond, func(c net.Conn) {
 		mu.Lock()
 		order = append(order, came[c])
 		mu.Unlock()
 		_ = c.Close()
 	}))
-	require.InDelta(t, n/2, ascents(order), n/4)
+	return order
 }
 
 // ascents is how many are greater than the one before: half of a random order.

@@ -69,7 +69,8 @@ func (c *Cache[C, V]) deniedElsewhere(k digest) {
 // safe for that, must not change, and must not panic. A match that is nil panics.
 //
 // With a [Tier] the credentials that it ends here are revoked in the other caches too, or
-// everything if there are more than 4096. Verdicts that only those know are not: [Cache.RevokeTag] reaches them.
+// everything if there are more than 4096. Verdicts that only those know are not:
+// [Cache.RevokeTag] reaches them.
 func (c *Cache[C, V]) RevokeFunc(match func(V) bool) int {
 	if match == nil {
 		panic("ttlcache: RevokeFunc with nil match")

@@ -30,7 +30,8 @@ const (
 // limits is then too high by 1/n.
 //
 // It returns when ctx is done, with its cause, and the others then count one replica less, or
-// when the tier is closed, and they notice after five seconds. f is called on the goroutine of Replicas.
+// when the tier is closed, and they notice after five seconds. f is called on the goroutine of
+// Replicas.
 func (t *Tier) Replicas(ctx context.Context, f func(n int)) error {
 	ctx, end := t.during(ctx)
 	defer end()

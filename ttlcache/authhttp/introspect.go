@@ -26,10 +26,10 @@ type Provider struct {
 	// one every lookup returns a [*ProviderError].
 	URL string
 
-	// Client sends the requests. Nil means a client over a copy of http.DefaultTransport
-	// that keeps 64 idle connections, or over http.DefaultTransport itself if that has been
-	// replaced by something else than an *http.Transport. Redirects are never followed, also if the Client follows them: a redirect would
-	// send the token elsewhere.
+	// Client sends the requests. Nil means a client over a copy of http.DefaultTransport that
+	// keeps 64 idle connections, or over http.DefaultTransport itself if that has been
+	// replaced by something else than an *http.Transport. Redirects are never followed, also
+	// if the Client follows them: a redirect would send the token elsewhere.
 	Client *http.Client
 
 	// ClientID and ClientSecret are our own credentials, sent by HTTP Basic
